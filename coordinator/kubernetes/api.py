@@ -160,6 +160,12 @@ class Api:
             return HttpClient(authorities=[authority], with_system=False)
 
 
+def items_of(found: Json) -> list[Json]:
+    """Return the objects of a list. Raises DecodeError. An API server writes null for none, where it sends names only."""
+    items = found.filled("items")
+    return [] if items is None else items.items()
+
+
 class _Lines:
     """Receives the bytes of a watch, and calls for each line."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from contrast_tasks.decode import DecodeError, Json
 from contrast_tasks.errors import SettingsError
-from coordinator.kubernetes.api import STATEFUL_SET, Api, Refused
+from coordinator.kubernetes.api import STATEFUL_SET, Api, Refused, items_of
 from coordinator.store.base import (
     NotFound,
     StoreConflict,
@@ -90,7 +90,7 @@ class ConfigMapStore:
         prefix = f"{PREFIX}{check_folder(folder)}-"
         found = self._api.get("configmaps", {"labelSelector": _SELECTOR}, accept=_NAMES_ONLY)
         try:
-            names = [item.at("metadata").at("name").text() for item in found.at("items").items()]
+            names = [item.at("metadata").at("name").text() for item in items_of(found)]
         except DecodeError as err:
             raise StoreError("the API server's list of ConfigMaps is malformed") from err
         return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))

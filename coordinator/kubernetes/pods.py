@@ -6,7 +6,7 @@ Source: docs/internals/coordinator.md 8.3.
 from contrast_tasks.addresses import MESH_API_PORT
 from contrast_tasks.annotations import POD_ROLE, ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, Json
-from coordinator.kubernetes.api import Api
+from coordinator.kubernetes.api import Api, items_of
 from coordinator.store.base import StoreError
 
 
@@ -37,7 +37,7 @@ def other_coordinators(api: Api) -> list[str]:
     try:
         return [
             pod.at("status").at("podIP").text()
-            for pod in found.at("items").items()
+            for pod in items_of(found)
             if pod.at("metadata").at("name").text() != api.account.pod and _is_ready(pod)
         ]
     except DecodeError as err:

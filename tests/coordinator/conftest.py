@@ -6,7 +6,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from coordinator.state import Guard
 from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import Caller, make_guard, new_owner
+from tests.fakes.kube.servers import any_server, real_server
 from tests.fakes.secrets import SecretWatch, watching
+
+__all__ = ["any_server", "real_server"]
 
 
 @pytest.fixture(autouse=True)

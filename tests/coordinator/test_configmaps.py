@@ -23,26 +23,26 @@ from tests.fakes.kube.coordinator import (
     NAMESPACE,
     PODS,
     STATEFUL_SETS,
-    TOKEN,
     coordinator_api,
     make_coordinator,
     set_ready,
 )
 from tests.fakes.kube.server import KubeServer, Request
+from tests.fakes.kube.servers import ON_FAKE, AnyServer
 from tests.fakes.kube.status import Failure
 
 LATEST = "transitions/latest"
+TOKEN = "coordinator-token"  # of the fake
 
 
 @pytest.fixture
-def server() -> Iterator[KubeServer]:
-    with KubeServer() as server:
-        make_coordinator(server.cluster, replicas=3)
-        yield server
+def server(any_server: AnyServer) -> AnyServer:
+    make_coordinator(any_server.cluster, replicas=3)
+    return any_server
 
 
 @pytest.fixture
-def api(server: KubeServer, tmp_path: Path) -> Iterator[Api]:
+def api(server: AnyServer, tmp_path: Path) -> Iterator[Api]:
     with closing(coordinator_api(server, tmp_path / "account")) as api:
         yield api
 
@@ -53,7 +53,7 @@ def store(api: Api) -> ConfigMapStore:
 
 
 def test_a_value_has_the_form_of_the_reference_product(
-    store: ConfigMapStore, server: KubeServer
+    store: ConfigMapStore, server: AnyServer
 ) -> None:
     """Source: docs/internals/coordinator.md 8.3."""
     store.set("foo/bar", b"\x00\xff")
@@ -75,6 +75,7 @@ def test_a_value_has_the_form_of_the_reference_product(
     ]
 
 
+@ON_FAKE
 def test_the_history_goes_with_the_stateful_set(store: ConfigMapStore, server: KubeServer) -> None:
     store.set("foo/bar", b"v1")
 
@@ -83,7 +84,7 @@ def test_the_history_goes_with_the_stateful_set(store: ConfigMapStore, server: K
     assert server.cluster.list(CONFIG_MAPS, NAMESPACE)[1] == []
 
 
-def test_a_pod_of_no_stateful_set_cannot_start(server: KubeServer, api: Api) -> None:
+def test_a_pod_of_no_stateful_set_cannot_start(server: AnyServer, api: Api) -> None:
     key = Key(PODS, NAMESPACE, "coordinator-0")
     server.cluster.patch(
         key, lambda pod: {**pod, "metadata": {**pod["metadata"], "ownerReferences": []}}
@@ -119,6 +120,7 @@ def test_an_ipv6_service_address_is_put_in_brackets(tmp_path: Path) -> None:
     assert (account.url, account.namespace) == ("https://[fd00::1]:6443", "shop")
 
 
+@ON_FAKE
 def test_without_a_verb_of_the_role_the_refusal_is_told(
     store: ConfigMapStore, server: KubeServer
 ) -> None:
@@ -132,17 +134,17 @@ def test_without_a_verb_of_the_role_the_refusal_is_told(
 
 
 def test_another_certificate_authority_is_not_trusted(
-    store: ConfigMapStore, server: KubeServer, tmp_path: Path
+    store: ConfigMapStore, server: AnyServer, tmp_path: Path
 ) -> None:
     with KubeServer() as other:
         account = replace(store._api.account, folder=tmp_path / "other")
-        server.write_account(account.folder, server.accounts[TOKEN], token=TOKEN)
+        server.log_in(account.folder, "coordinator", NAMESPACE)
         (account.folder / "ca.crt").write_bytes(other.ca_pem)
         with closing(Api(account)) as api, pytest.raises(StoreError, match="trusted"):
             api.get("configmaps")
-    assert server.requests
 
 
+@ON_FAKE
 @pytest.mark.parametrize(
     "failure",
     [
@@ -171,6 +173,7 @@ def test_an_api_server_that_fails_is_an_error_of_the_store(
     assert store.get("foo/bar") == b"v1"
 
 
+@ON_FAKE
 def test_a_swap_loses_against_one_between_its_look_and_its_write(
     store: ConfigMapStore, server: KubeServer
 ) -> None:
@@ -190,6 +193,7 @@ def test_a_swap_loses_against_one_between_its_look_and_its_write(
     assert store.get(LATEST) == b"v2"
 
 
+@ON_FAKE
 def test_a_first_swap_loses_against_one_between_its_look_and_its_write(
     store: ConfigMapStore, server: KubeServer
 ) -> None:
@@ -205,6 +209,7 @@ def test_a_first_swap_loses_against_one_between_its_look_and_its_write(
         store.compare_and_swap(LATEST, b"", b"v1")
 
 
+@ON_FAKE
 @pytest.mark.parametrize(
     "content",
     [{"binaryData": {"bar": "no base64!"}}, {"binaryData": {"bar": 1}}, {"binaryData": []}],
@@ -224,7 +229,7 @@ def test_an_object_that_somebody_malformed_is_an_error(
 
 
 def test_a_watch_tells_of_each_change_and_of_a_removal(
-    store: ConfigMapStore, server: KubeServer
+    store: ConfigMapStore, server: AnyServer
 ) -> None:
     seen: list[bytes] = []
     looked, stop = threading.Semaphore(0), threading.Event()
@@ -256,6 +261,7 @@ def test_a_watch_tells_of_each_change_and_of_a_removal(
     assert seen[:4] == [b"", b"v1", b"v2", b""]
 
 
+@ON_FAKE
 def test_a_watch_that_cannot_begin_is_an_error(store: ConfigMapStore, server: KubeServer) -> None:
     server.accounts[TOKEN] = server.accounts[TOKEN]._replace(rules=[])
 
@@ -263,6 +269,7 @@ def test_a_watch_that_cannot_begin_is_an_error(store: ConfigMapStore, server: Ku
         store.watch(LATEST, lambda: None, threading.Event())
 
 
+@ON_FAKE
 def test_a_watch_of_a_list_without_a_version_is_an_error(
     store: ConfigMapStore, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +279,7 @@ def test_a_watch_of_a_list_without_a_version_is_an_error(
         store.watch(LATEST, lambda: None, threading.Event())
 
 
-def test_other_coordinators_are_the_ready_pods_with_the_role(api: Api, server: KubeServer) -> None:
+def test_other_coordinators_are_the_ready_pods_with_the_role(api: Api, server: AnyServer) -> None:
     assert other_coordinators(api) == []
     set_ready(server.cluster, 0, is_ready=True, address="192.0.2.10")
     set_ready(server.cluster, 1, is_ready=False, address="192.0.2.11")

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -49,12 +48,11 @@ from tests.fakes.kube.cluster import Key
 from tests.fakes.kube.coordinator import (
     CONFIG_MAPS,
     NAMESPACE,
-    TOKEN,
     coordinator_api,
     make_coordinator,
     set_ready,
 )
-from tests.fakes.kube.server import KubeServer
+from tests.fakes.kube.servers import SERVERS, AnyServer, opened
 from tests.fakes.transit import Curl, Workload
 
 pytestmark = pytest.mark.e2e
@@ -540,7 +538,7 @@ Start = Callable[[int], AbstractContextManager[Running]]
 
 @contextmanager
 def pods(
-    server: KubeServer, folder: Path, environ: Mapping[str, str], *, replicas: int = 1
+    server: AnyServer, folder: Path, environ: Mapping[str, str], *, replicas: int = 1
 ) -> Iterator[Start]:
     """Yield what starts Coordinators as the pods of a StatefulSet, each with an address of its own."""
     make_coordinator(server.cluster, replicas=replicas)
@@ -585,11 +583,13 @@ def test_a_pod_keeps_its_history_in_configmaps(
     processor: SimulatedProcessor,
     owner: Caller,
     seedshare_owner: Caller,
+    any_server: AnyServer,
 ) -> None:
     """A killed container has lost its files; with the rights of coordinator.yml's Role the history outlives it."""
     manifest = make_manifest(processor, owner, seedshare_owner)
     content = render_manifest(manifest, V1_16.manifest)
-    with KubeServer() as server, pods(server, tmp_path / "account", environ) as start:
+    cluster = any_server.cluster
+    with pods(any_server, tmp_path / "account", environ) as start:
         with start(0) as running:
             with user_api(running, manifest) as channel:
                 first = userapi.set_manifest(channel, content, POLICIES, 10)
@@ -605,23 +605,20 @@ def test_a_pod_keeps_its_history_in_configmaps(
                 history = userapi.get_manifests(channel, 10)
             # The head is watched: whoever removes it finds it written back.
             latest = Key(CONFIG_MAPS, NAMESPACE, "contrast-store-transitions-latest")
-            before = server.cluster.get(latest)["binaryData"]
-            written = threading.Event()
-            server.cluster.controllers.append(
-                lambda _cluster, event: written.set() if event.key == latest else None
-            )
-            server.cluster.delete(latest)
-            assert written.wait(20)
+            before = cluster.get(latest)
+            cluster.delete(latest)
+            since = int(before["metadata"]["resourceVersion"])
+            assert "ADDED" in (event.type for event in cluster.events_of(latest, since, 20))
             code, _, err = running.stop()
-        assert server.cluster.get(latest)["binaryData"] == before
+        assert cluster.get(latest)["binaryData"] == before["binaryData"]
 
     assert history.manifests == (content, content)
     assert history.root_ca_pem == first.root_ca_pem
     assert code == 0
-    assert TOKEN not in err
+    assert (tmp_path / "account" / "token").read_text() not in err
 
 
-@pytest.fixture(params=["files", pytest.param("configmaps", marks=AS_ROOT)])
+@pytest.fixture(params=["files", *(pytest.param(each, marks=AS_ROOT) for each in SERVERS)])
 def replicas(
     request: pytest.FixtureRequest, tmp_path: Path, environ: dict[str, str]
 ) -> Iterator[Replicas]:
@@ -633,7 +630,10 @@ def replicas(
             host=lambda _number: "127.0.0.1",
         )
         return
-    with KubeServer() as server, pods(server, tmp_path / "account", environ, replicas=3) as start:
+    with (
+        opened(request.param, request) as server,
+        pods(server, tmp_path / "account", environ, replicas=3) as start,
+    ):
 
         def tell(number: int, *, is_ready: bool = True) -> None:
             set_ready(server.cluster, number, is_ready=is_ready, address=pod_address(number))

@@ -14,17 +14,12 @@ from coordinator.store.file import FileStore
 from coordinator.store.measured import MeasuredStore
 from coordinator.store.memory import MemoryStore
 from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
-from tests.fakes.kube.server import KubeServer
+from tests.fakes.kube.servers import SERVERS, opened
 
 
-@pytest.fixture
-def server() -> Iterator[KubeServer]:
-    with KubeServer() as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", "measured", "file", "configmaps"])
+@pytest.fixture(params=["memory", "measured", "file", *SERVERS])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Give an empty store: those of this machine, and ConfigMaps of each API server, with the rights of coordinator.yml."""
     match request.param:
         case "memory":
             yield MemoryStore()
@@ -32,11 +27,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
             yield MeasuredStore(MemoryStore(), lambda *_told: None)
         case "file":
             yield FileStore(tmp_path / "state")
-        case _:
-            server: KubeServer = request.getfixturevalue("server")
-            make_coordinator(server.cluster)
-            with closing(coordinator_api(server, tmp_path / "account")) as api:
-                yield ConfigMapStore(api)
+        case which:
+            with opened(which, request) as server:
+                make_coordinator(server.cluster)
+                with closing(coordinator_api(server, tmp_path / "account")) as api:
+                    yield ConfigMapStore(api)
 
 
 def test_a_missing_value_is_not_found(store: Store) -> None:

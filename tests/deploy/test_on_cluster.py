@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,15 +19,15 @@ from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.deployment import Project
 from tests.fakes.kube.cluster import NAMESPACES, RUNTIME_CLASSES, Cluster, Key, Object
-from tests.fakes.kube.kinds import RESOURCES, Resource
+from tests.fakes.kube.kinds import Resource, kind
 from tests.fakes.kube.server import KubeServer
+from tests.fakes.kube.servers import ON_FAKE, AnyServer
 from tests.fakes.kube.status import Failure
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
 ]
-KINDS = {each.kind: each for each in RESOURCES}
 OTHER = """\
 apiVersion: v1
 kind: Namespace
@@ -44,6 +43,23 @@ spec:
   ports:
     - port: 80
 """
+JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  generateName: nightly-
+spec:
+  template:
+    metadata:
+      annotations:
+        io.katacontainers.config.agent.policy: cGFja2FnZSBhZ2VudF9wb2xpY3kK
+    spec:
+      containers:
+        - image: nightly
+          name: nightly
+      restartPolicy: Never
+      runtimeClassName: contrast-cc
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +73,10 @@ def project(tmp_path: Path, simulated: SimulatedProcessor) -> Project:
 
 
 @pytest.fixture
-def server() -> Iterator[KubeServer]:
-    with KubeServer() as server:
-        body = {"metadata": {"name": "contrast-cc"}, "handler": "contrast-cc"}
-        server.cluster.create(RUNTIME_CLASSES, "", body)
-        yield server
+def server(any_server: AnyServer) -> AnyServer:
+    body = {"metadata": {"name": "contrast-cc"}, "handler": "contrast-cc"}
+    any_server.cluster.create(RUNTIME_CLASSES, "", body)
+    return any_server
 
 
 @pytest.fixture
@@ -70,7 +85,7 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def cluster(server: KubeServer, tmp_path: Path, said: list[str]) -> Kubectl:
+def cluster(server: AnyServer, tmp_path: Path, said: list[str]) -> Kubectl:
     kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
     return Kubectl(Access(kubeconfig=str(kubeconfig)), say=said.append)
 
@@ -83,13 +98,13 @@ def deploy(project: Project, cluster: Kubectl, said: list[str], **options: bool)
     return run_deploy(settings(project), say=said.append, cluster=cluster, **options)  # type: ignore[arg-type]  # a table of options
 
 
-def names(server: KubeServer, kind: str, namespace: str = "default") -> list[str]:
-    _, found = server.cluster.list(KINDS[kind], namespace)
+def names(server: AnyServer, name: str, namespace: str = "default") -> list[str]:
+    _, found = server.cluster.list(kind(name), namespace)
     return [one["metadata"]["name"] for one in found]
 
 
 def test_a_first_deploy_says_where_it_goes_and_what_it_created(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     done = deploy(project, cluster, said)
 
@@ -101,16 +116,16 @@ def test_a_first_deploy_says_where_it_goes_and_what_it_created(
 
 
 def test_a_second_deploy_changes_nothing(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     deploy(project, cluster, said)
-    version = server.cluster.version
+    before = server.cluster.versions()
 
     done = deploy(project, cluster, said)
 
     assert not done.changed
     assert done.unchanged == ("default/StatefulSet/coordinator", "default/Deployment/web")
-    assert server.cluster.version == version
+    assert server.cluster.versions() == before
 
 
 def test_only_what_differs_counts_as_changed(
@@ -125,7 +140,7 @@ def test_only_what_differs_counts_as_changed(
 
 
 def test_namespaces_come_before_what_lies_in_them_though_their_file_comes_last(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     folder = project.root / "build" / "deployment"
     namespace, service = OTHER.split("---\n")
@@ -139,20 +154,21 @@ def test_namespaces_come_before_what_lies_in_them_though_their_file_comes_last(
 
 
 def test_an_object_that_the_server_refuses_is_told_before_anything_is_applied(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     file = project.root / "build" / "deployment" / "web.yml"
     large = f"      annotations:\n        large: {'x' * 262145}\n"
     file.write_text(file.read_text().replace("      annotations:\n", large))
-    before = server.cluster.version
+    before = server.cluster.versions()
 
     with pytest.raises(ClusterError, match="may not be more than 262144 bytes") as caught:
         deploy(project, cluster, said)
 
     assert "Deployment" in str(caught.value)
-    assert server.cluster.version == before
+    assert server.cluster.versions() == before
 
 
+@ON_FAKE
 def test_what_fails_half_way_is_told_with_what_was_applied(
     project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
 ) -> None:
@@ -170,13 +186,14 @@ def test_what_fails_half_way_is_told_with_what_was_applied(
 
     assert "applied: default/StatefulSet/coordinator" in str(caught.value)
     assert "not applied: default/Deployment/web" in str(caught.value)
-    inventory = server.cluster.get(Key(KINDS["ConfigMap"], "default", "contrast-tasks"))
+    inventory = server.cluster.get(Key(kind("ConfigMap"), "default", "contrast-tasks"))
     assert "StatefulSet" in inventory["data"]["objects"]
     assert "Deployment" in inventory["data"]["objects"]
     server.cluster.admissions.pop()
     assert deploy(project, cluster, said).started == ("default/Deployment/web",)
 
 
+@ON_FAKE
 def test_warnings_of_the_server_are_shown(
     project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
 ) -> None:
@@ -190,10 +207,10 @@ def test_warnings_of_the_server_are_shown(
 
 
 def test_fields_of_another_tool_are_taken_over_on_request_only(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     deploy(project, cluster, said)
-    key = Key(KINDS["Deployment"], "default", "web")
+    key = Key(kind("Deployment"), "default", "web")
     annotation = "io.katacontainers.config.agent.policy"
     body = {"spec": {"template": {"metadata": {"annotations": {annotation: "theirs"}}}}}
     server.cluster.apply(key, body, manager="other", force=True)
@@ -208,7 +225,7 @@ def test_fields_of_another_tool_are_taken_over_on_request_only(
 
 
 def test_what_is_gone_from_the_sources_is_told_and_removed_on_request(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     folder = project.root / "build" / "deployment"
     (folder / "other.yml").write_text(OTHER)
@@ -229,11 +246,10 @@ def test_what_is_gone_from_the_sources_is_told_and_removed_on_request(
 
 
 def test_jobs_whose_names_the_server_completes_are_made_each_time(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
-    job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  generateName: nightly-\n"
     file = project.root / "build" / "deployment" / "web.yml"
-    file.write_text(f"{file.read_text()}---\n{job}")
+    file.write_text(f"{file.read_text()}---\n{JOB}")
 
     for _ in range(2):
         deploy(project, cluster, said)
@@ -243,15 +259,15 @@ def test_jobs_whose_names_the_server_completes_are_made_each_time(
 
 
 def test_stop_removes_what_was_deployed_but_the_coordinators_history(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     deploy(project, cluster, said)
     mine = {"metadata": {"name": "mine"}}
-    server.cluster.create(KINDS["ConfigMap"], "default", mine)
+    server.cluster.create(kind("ConfigMap"), "default", mine)
 
     assert run_stop(settings(project), say=said.append, cluster=cluster)
 
-    coordinator = server.cluster.get(Key(KINDS["StatefulSet"], "default", "coordinator"))
+    coordinator = server.cluster.get(Key(kind("StatefulSet"), "default", "coordinator"))
     assert coordinator["spec"]["replicas"] == 0
     assert names(server, "Deployment") == []
     text = "spec:\n  replicas: 1\n"
@@ -265,17 +281,17 @@ def test_stop_removes_what_was_deployed_but_the_coordinators_history(
 
 
 def test_restart_checks_all_before_it_touches_one(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     project.write_workload("api", "Deployment", b"package agent_policy\n")
     deploy(project, cluster, said)
-    server.cluster.delete(Key(KINDS["Deployment"], "default", "web"))
+    server.cluster.delete(Key(kind("Deployment"), "default", "web"))
 
     with pytest.raises(ClusterError, match="default/Deployment/web is not on the cluster"):
         run_restart(settings(project), say=said.append, wait_s=0, cluster=cluster)
 
     annotation = "kubectl.kubernetes.io/restartedAt"
-    key = Key(KINDS["Deployment"], "default", "api")
+    key = Key(kind("Deployment"), "default", "api")
     assert annotation not in str(server.cluster.get(key))
     deploy(project, cluster, said)
     done = run_restart(settings(project), say=said.append, wait_s=0, cluster=cluster)
@@ -284,22 +300,19 @@ def test_restart_checks_all_before_it_touches_one(
 
 
 def test_status_tells_of_each_workload_why_it_is_not_ready(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     folder = project.root / "build" / "deployment"
     (folder / "other.yml").write_text(OTHER)
     project.write_workload("api", "Deployment", b"package agent_policy\n", namespace="shop")
-    for name in ("web", "api"):
-        file = folder / f"{name}.yml"
-        labels = f"spec:\n  selector:\n    matchLabels:\n      app: {name}\n  template:\n    metadata:\n      labels:\n        app: {name}\n"
-        file.write_text(file.read_text().replace("spec:\n  template:\n    metadata:\n", labels))
     deploy(project, cluster, said)
     waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off\nrestarting"}}
     server.cluster.create(
-        KINDS["Pod"],
+        kind("Pod"),
         "shop",
         {
             "metadata": {"name": "api-1", "labels": {"app": "api"}},
+            "spec": {"containers": [{"name": "api", "image": "api"}]},
             "status": {
                 "phase": "Running",
                 "containerStatuses": [{"name": "api", "restartCount": 3, "state": waiting}],
@@ -307,14 +320,18 @@ def test_status_tells_of_each_workload_why_it_is_not_ready(
         },
     )
     server.cluster.create(
-        KINDS["Event"],
+        kind("Event"),
         "default",
         {
             "metadata": {"name": "web.1"},
             "type": "Warning",
             "reason": "FailedCreate",
             "message": 'pods "web-1" is forbidden: exceeded quota',
-            "involvedObject": {"kind": "ReplicaSet", "name": "web-5d4f"},
+            "involvedObject": {
+                "kind": "ReplicaSet",
+                "name": "web-5d4f",
+                "namespace": "default",
+            },
         },
     )
 
@@ -329,12 +346,12 @@ def test_status_tells_of_each_workload_why_it_is_not_ready(
 
 
 def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     deploy(project, cluster, said)
     assert run_status(settings(project), cluster=cluster).drift == ()
     spec = {"containers": [{"name": "web", "image": "evil"}, {"name": "more", "image": "x"}]}
-    key = Key(KINDS["Deployment"], "default", "web")
+    key = Key(kind("Deployment"), "default", "web")
     server.cluster.apply(key, {"spec": {"template": {"spec": spec}}}, manager="x", force=True)
 
     found = run_status(settings(project), cluster=cluster)
@@ -347,16 +364,17 @@ def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
 
 
 def test_the_coordinators_address_is_that_of_its_load_balancer(
-    cluster: Kubectl, server: KubeServer
+    cluster: Kubectl, server: AnyServer
 ) -> None:
     with pytest.raises(ClusterError, match="default/Service/coordinator is not on the cluster"):
         coordinator_address(cluster, 1313)
-    server.cluster.create(KINDS["Service"], "default", {"metadata": {"name": "coordinator"}})
+    spec = {"type": "LoadBalancer", "ports": [{"port": 1313}]}
+    body = {"metadata": {"name": "coordinator"}, "spec": spec}
+    server.cluster.create(kind("Service"), "default", body)
     with pytest.raises(ClusterError, match="has no address of a load balancer"):
         coordinator_address(cluster, 1313)
-    status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}
-    key = Key(KINDS["Service"], "default", "coordinator")
-    server.cluster.patch(key, lambda live: {**live, "status": status})
+    key = Key(kind("Service"), "default", "coordinator")
+    server.cluster.set_status(key, {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})
 
     assert coordinator_address(cluster, 1313) == "203.0.113.7:1313"
 
@@ -365,15 +383,15 @@ CLASS = Key(RUNTIME_CLASSES, "", "contrast-cc")
 
 
 def test_a_deployment_for_a_runtime_class_that_is_not_there_is_refused_and_nothing_stored(
-    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     server.cluster.delete(CLASS)
-    version = server.cluster.version
+    before = server.cluster.versions()
 
     with pytest.raises(ClusterError, match="the cluster has no runtime class contrast-cc"):
         deploy(project, cluster, said)
 
-    assert server.cluster.version == version
+    assert server.cluster.versions() == before
 
 
 @pytest.mark.parametrize(
@@ -386,7 +404,7 @@ def test_a_deployment_for_a_runtime_class_that_is_not_there_is_refused_and_nothi
     ],
 )
 def test_the_api_server_takes_what_installs_a_runtime_and_what_removes_it(
-    server: KubeServer, tmp_path: Path, name: str, release: Release, target: str
+    server: AnyServer, tmp_path: Path, name: str, release: Release, target: str
 ) -> None:
     kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
     image = f"example.org/image@sha256:{'ab' * 32}"

@@ -38,11 +38,16 @@ kind: {kind}
 metadata:
   name: {name}
 spec:
+  selector:
+    matchLabels:
+      app: {name}
   template:
     metadata:
       annotations:
         io.katacontainers.config.agent.policy: {policy}
-{role}    spec:
+{role}      labels:
+        app: {name}
+    spec:
       containers:
         - image: {name}@sha256:{digest}
           name: {name}

@@ -119,6 +119,10 @@ class Cluster:
         with self._changed:
             return self._store(key, change(self.get(key)), "MODIFIED", dry=dry)
 
+    def set_status(self, key: Key, status: Mapping[str, Any]) -> Object:
+        """Let a controller tell an object's state."""
+        return self.patch(key, lambda live: fields.merge_patch(live, {"status": status}))
+
     def apply(
         self, key: Key, body: Mapping[str, Any], *, manager: str, force: bool, dry: bool = False
     ) -> tuple[bool, Object]:
@@ -167,6 +171,16 @@ class Cluster:
                     continue
                 since = news[-1].version
             yield from (event for event in news if matches(event))
+
+    def events_of(self, key: Key, since: int, timeout_s: float) -> Iterator[Event]:
+        """Yield the events of an object after a version."""
+        found = self.watch(since, lambda event: event.key == key, timeout_s)
+        return (event for event in found if event is not None)
+
+    def versions(self) -> dict[Key, str]:
+        """Return all objects with their versions."""
+        with self._changed:
+            return {key: one["metadata"]["resourceVersion"] for key, one in self._objects.items()}
 
     def close(self) -> None:
         """End all watches."""
@@ -220,35 +234,37 @@ def _without_version(one: Object) -> Object:
 
 
 def _validate(_cluster: Cluster, resource: Resource, made: Object) -> None:
-    metadata = made["metadata"]
-    causes = []
-    for field, places in (
-        ("metadata", metadata),
-        ("spec.template.metadata", _template(made).get("metadata", {})),
-    ):
-        annotations = places.get("annotations") or {}
-        size = sum(len(name) + len(value) for name, value in annotations.items())
-        if size > MAX_ANNOTATION_BYTES:
-            causes.append(
-                (
-                    f"{field}.annotations",
-                    f"Too long: may not be more than {MAX_ANNOTATION_BYTES} bytes",
-                )
-            )
+    metadata, template = made["metadata"], _template(made)
+    causes = _annotation_causes("metadata.", metadata)
     if not metadata.get("name"):
         causes.append(("metadata.name", "Required value: name or generateName is required"))
-    selector = (made.get("spec") or {}).get("selector") or {}
     if resource.group == "apps":
-        labels = _template(made).get("metadata", {}).get("labels") or {}
-        if not (selector.get("matchLabels") or {}).items() <= labels.items():
+        selector = (made.get("spec") or {}).get("selector") or {}
+        labels = template.get("metadata", {}).get("labels") or {}
+        if not selector:
+            causes.append(("spec.selector", "Required value"))
+        elif not (selector.get("matchLabels") or {}).items() <= labels.items():
             causes.append(
                 (
                     "spec.template.metadata.labels",
                     "Invalid value: `selector` does not match template `labels`",
                 )
             )
+    causes += _annotation_causes("spec.template.", template.get("metadata") or {})
+    for path, spec in (("spec", made.get("spec")), ("spec.template.spec", template.get("spec"))):
+        is_pod = resource.kind == "Pod" if path == "spec" else resource.group in {"apps", "batch"}
+        if is_pod and resource.kind != "CronJob" and not (spec or {}).get("containers"):
+            causes.append((f"{path}.containers", "Required value"))
     if causes:
         raise invalid(resource.kind, metadata.get("name", ""), causes)
+
+
+def _annotation_causes(path: str, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    annotations = metadata.get("annotations") or {}
+    size = sum(len(name) + len(value) for name, value in annotations.items())
+    if size <= MAX_ANNOTATION_BYTES:
+        return []
+    return [(f"{path}annotations", f"Too long: may not be more than {MAX_ANNOTATION_BYTES} bytes")]
 
 
 def _template(made: Object) -> dict[str, Any]:

@@ -66,3 +66,8 @@ _BY_PLACE = {(each.group, each.version, each.plural): each for each in RESOURCES
 def find(group: str, version: str, plural: str) -> Resource | None:
     """Return the kind at a place of the API, None if there is none."""
     return _BY_PLACE.get((group, version, plural))
+
+
+def kind(name: str) -> Resource:
+    """Return a kind by its name."""
+    return next(each for each in RESOURCES if each.kind == name)

@@ -7,7 +7,6 @@
 It answers as the recordings of a real API server 1.36 say: docs/internals/coordinator.md 8.3.
 """
 
-import base64
 import json
 import ssl
 import tempfile
@@ -22,15 +21,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from tests.fakes.kube.access import ADMIN, Reached
 from tests.fakes.kube.cluster import Cluster, Event, Key, Object
 from tests.fakes.kube.discovery import DISCOVERY
 from tests.fakes.kube.fields import merge_patch, strategic_patch
-from tests.fakes.kube.kinds import Resource, find
+from tests.fakes.kube.kinds import Resource, find, kind
 from tests.fakes.kube.pki import make_pki
-from tests.fakes.kube.status import Failure
+from tests.fakes.kube.status import Failure, invalid
 
-ADMIN = "admin-token"
 Rules = Sequence[Mapping[str, Any]]
+_ROLES, _ROLE_BINDINGS = kind("Role"), kind("RoleBinding")
 
 
 class Account(NamedTuple):
@@ -60,7 +60,7 @@ class Request(NamedTuple):
     body: bytes
 
 
-class KubeServer:
+class KubeServer(Reached):
     """The running server. requests: what was asked, in order; fail: called first, may raise Failure to break a request."""
 
     def __init__(self) -> None:
@@ -80,6 +80,7 @@ class KubeServer:
             self._http.socket, server_side=True, do_handshake_on_connect=False
         )
         self.port: int = self._http.server_address[1]
+        self.url = f"https://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.05}
         )
@@ -94,47 +95,25 @@ class KubeServer:
         self._http.server_close()
         self._thread.join()
 
-    @property
-    def url(self) -> str:
-        """Return the address."""
-        return f"https://127.0.0.1:{self.port}"
+    def log_in(self, folder: Path, account: str, namespace: str) -> str:
+        """Write the files of a service account, and return its token; what it may do, Roles and RoleBindings say."""
+        token = f"{account}-token"
+        self.accounts[token] = Account(account, namespace, self._rules_of(account, namespace))
+        self.write_account(folder, namespace, token)
+        return token
 
-    def write_kubeconfig(
-        self, path: Path, *, context: str = "fake", namespace: str = "default"
-    ) -> Path:
-        """Write a file for kubectl; several contexts need several calls with different files."""
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": context,
-            "clusters": [
-                {
-                    "name": "fake",
-                    "cluster": {
-                        "server": self.url,
-                        "certificate-authority-data": base64.b64encode(self.ca_pem).decode(),
-                    },
-                }
-            ],
-            "users": [{"name": "admin", "user": {"token": ADMIN}}],
-            "contexts": [
-                {
-                    "name": context,
-                    "context": {"cluster": "fake", "user": "admin", "namespace": namespace},
-                }
-            ],
-        }
-        path.write_text(json.dumps(config))
-        return path
-
-    def write_account(self, folder: Path, account: Account, *, token: str) -> Path:
-        """Write what a pod finds in /var/run/secrets/kubernetes.io/serviceaccount."""
-        self.accounts[token] = account
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "token").write_text(token)
-        (folder / "ca.crt").write_bytes(self.ca_pem)
-        (folder / "namespace").write_text(account.namespace)
-        return folder
+    def _rules_of(self, account: str, namespace: str) -> Rules:
+        _, bindings = self.cluster.list(_ROLE_BINDINGS, namespace)
+        return [
+            rule
+            for binding in bindings
+            for subject in binding["subjects"]
+            if (subject["kind"], subject["name"]) == ("ServiceAccount", account)
+            and subject.get("namespace", namespace) == namespace
+            for rule in self.cluster.get(Key(_ROLES, namespace, binding["roleRef"]["name"]))[
+                "rules"
+            ]
+        ]
 
     def answer(self, request: Request) -> tuple[HTTPStatus, Any]:
         """Return status and JSON document of a request that is no watch. Raises Failure."""
@@ -154,7 +133,9 @@ class KubeServer:
                 version, items = self.cluster.list(
                     place.resource, place.namespace, selected(request.query)
                 )
-                answer = HTTPStatus.OK, _list(place.resource, version, items)
+                is_short = "as=PartialObjectMetadataList" in request.headers.get("accept", "")
+                made = _names if is_short else _list
+                answer = HTTPStatus.OK, made(place.resource, version, items)
             case "POST":
                 body = _body(request)
                 made = self.cluster.create(place.resource, place.namespace, body, dry=dry)
@@ -173,12 +154,11 @@ class KubeServer:
         if kind == "application/apply-patch+yaml":
             manager = request.query.get("fieldManager", "")
             if not manager:
-                raise Failure(
-                    HTTPStatus.UNPROCESSABLE_ENTITY,
-                    "Invalid",
-                    'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-                    details={"group": "meta.k8s.io", "kind": "PatchOptions"},
-                )
+                cause = ("fieldManager", "Required value: is required for apply patch")
+                refused = invalid("PatchOptions.meta.k8s.io", "", [cause])
+                del refused.details["name"]
+                refused.details |= {"group": "meta.k8s.io", "kind": "PatchOptions"}
+                raise refused
             force = request.query.get("force") == "true"
             is_new, stored = self.cluster.apply(key, body, manager=manager, force=force, dry=dry)
             return HTTPStatus.CREATED if is_new else HTTPStatus.OK, stored
@@ -238,6 +218,24 @@ def _list(resource: Resource, version: int, items: Sequence[Object]) -> Object:
         "kind": f"{resource.kind}List",
         "metadata": {"resourceVersion": str(version)},
         "items": list(items),
+    }
+
+
+def _names(_resource: Resource, version: int, items: Sequence[Object]) -> Object:
+    """Return the list of metadata alone, which has null where it is empty."""
+    return {
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadataList",
+        "metadata": {"resourceVersion": str(version)},
+        "items": [
+            {
+                "apiVersion": "meta.k8s.io/v1",
+                "kind": "PartialObjectMetadata",
+                "metadata": one["metadata"],
+            }
+            for one in items
+        ]
+        or None,
     }
 
 

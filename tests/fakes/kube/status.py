@@ -76,11 +76,17 @@ def invalid(kind: str, name: str, causes: Sequence[tuple[str, str]]) -> Failure:
             "name": name,
             "kind": kind,
             "causes": [
-                {"reason": "FieldValueInvalid", "message": message, "field": field}
+                {"reason": _reason(message), "message": message, "field": field}
                 for field, message in causes
             ],
         },
     )
+
+
+def _reason(message: str) -> str:
+    """Return the reason that the API server gives with a message of validation."""
+    words = {"Required value": "FieldValueRequired", "Too long": "FieldValueTooLong"}
+    return words.get(message.partition(":")[0], "FieldValueInvalid")
 
 
 def forbidden(plural: str, name: str, message: str) -> Failure:

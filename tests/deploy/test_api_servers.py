@@ -1,43 +1,43 @@
-"""The fake API server against what a real one of version 1.36 answered. Source: docs/internals/coordinator.md 8.3."""
+"""What an API server of version 1.36 answers: the fake, and a real one where there is one. Source: docs/internals/coordinator.md 8.3."""
 
 import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.fakes.kube.server import ADMIN, KubeServer
+from tests.fakes.kube.access import ADMIN
+from tests.fakes.kube.kinds import kind
+from tests.fakes.kube.servers import AnyServer
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 APPLY = "application/apply-patch+yaml"
 Ask = Callable[..., tuple[int, Any]]
+POD: dict[str, Any] = {
+    "metadata": {"name": "web"},
+    "spec": {"runtimeClassName": "none", "containers": [{"name": "web", "image": "web"}]},
+}
 
 
 @pytest.fixture
-def server() -> Iterator[KubeServer]:
-    with KubeServer() as server:
-        yield server
-
-
-@pytest.fixture
-def ask(server: KubeServer) -> Ask:
-    context = ssl.create_default_context(cadata=server.ca_pem.decode())
+def ask(any_server: AnyServer) -> Ask:
+    context = ssl.create_default_context(cadata=any_server.ca_pem.decode())
 
     def ask(
         method: str,
         path: str,
         body: object = None,
-        kind: str = "application/json",
+        content_type: str = "application/json",
         token: str = ADMIN,
     ) -> tuple[int, Any]:
         request = urllib.request.Request(
-            server.url + path,
+            any_server.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": kind, "Authorization": f"Bearer {token}"},
+            headers={"Content-Type": content_type, "Authorization": f"Bearer {token}"},
         )
         try:
             with urllib.request.urlopen(request, context=context, timeout=20) as answer:
@@ -66,7 +66,17 @@ def test_without_a_field_manager_an_apply_is_invalid(ask: Ask) -> None:
     code, told = ask("PATCH", f"{MAPS}/one", config_map(), APPLY)
 
     assert (code, told["reason"]) == (422, "Invalid")
-    assert told["details"] == {"group": "meta.k8s.io", "kind": "PatchOptions"}
+    assert told["details"] == {
+        "group": "meta.k8s.io",
+        "kind": "PatchOptions",
+        "causes": [
+            {
+                "reason": "FieldValueRequired",
+                "message": "Required value: is required for apply patch",
+                "field": "fieldManager",
+            }
+        ],
+    }
 
 
 def test_a_field_of_another_manager_is_a_conflict_unless_forced(ask: Ask) -> None:
@@ -138,7 +148,7 @@ def test_all_faults_of_an_object_are_told_at_once(ask: Ask) -> None:
         "metadata": {"name": "web", "annotations": large},
         "spec": {
             "selector": {"matchLabels": {"app": "web"}},
-            "template": {"metadata": {"annotations": large}},
+            "template": {"metadata": {"annotations": large}, "spec": POD["spec"]},
         },
     }
 
@@ -147,29 +157,33 @@ def test_all_faults_of_an_object_are_told_at_once(ask: Ask) -> None:
     assert (code, told["reason"]) == (422, "Invalid")
     assert [cause["field"] for cause in told["details"]["causes"]] == [
         "metadata.annotations",
-        "spec.template.metadata.annotations",
         "spec.template.metadata.labels",
+        "spec.template.annotations",
     ]
 
 
 def test_a_pod_of_an_unknown_runtime_class_is_refused_and_a_deployment_is_not(ask: Ask) -> None:
-    pod = {"metadata": {"name": "web"}, "spec": {"runtimeClassName": "none"}}
-    deployment = {"metadata": {"name": "web"}, "spec": {"template": pod}}
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": POD["spec"]}
+    deployment = {
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
 
-    code, told = ask("POST", "/api/v1/namespaces/default/pods", pod)
+    code, told = ask("POST", "/api/v1/namespaces/default/pods", POD)
 
     assert code == 403
     assert 'RuntimeClass "none" not found' in told["message"]
     assert ask("POST", "/apis/apps/v1/namespaces/default/deployments", deployment)[0] == 201
 
 
-def test_a_watch_has_a_line_for_each_event_and_ends(server: KubeServer, ask: Ask) -> None:
-    since = server.cluster.version
+def test_a_watch_has_a_line_for_each_event_and_ends(any_server: AnyServer, ask: Ask) -> None:
+    since, _ = any_server.cluster.list(kind("ConfigMap"), "default")
     ask("POST", MAPS, config_map(x="1"))
     ask("DELETE", f"{MAPS}/one")
-    context = ssl.create_default_context(cadata=server.ca_pem.decode())
+    context = ssl.create_default_context(cadata=any_server.ca_pem.decode())
     request = urllib.request.Request(
-        f"{server.url}{MAPS}?watch=true&resourceVersion={since}&timeoutSeconds=0",
+        f"{any_server.url}{MAPS}?watch=true&resourceVersion={since}&timeoutSeconds=1",
         headers={"Authorization": f"Bearer {ADMIN}"},
     )
 
@@ -178,3 +192,30 @@ def test_a_watch_has_a_line_for_each_event_and_ends(server: KubeServer, ask: Ask
 
     assert [event["type"] for event in events] == ["ADDED", "DELETED"]
     assert {event["object"]["metadata"]["name"] for event in events} == {"one"}
+
+
+def test_a_workload_without_selector_and_containers_is_invalid(ask: Ask) -> None:
+    code, told = ask(
+        "POST",
+        "/apis/apps/v1/namespaces/default/deployments",
+        {"metadata": {"name": "web"}, "spec": {"template": {"spec": {}}}},
+    )
+
+    assert (code, told["reason"]) == (422, "Invalid")
+    fields = {cause["field"]: cause["message"] for cause in told["details"]["causes"]}
+    assert fields["spec.selector"] == "Required value"
+    assert fields["spec.template.spec.containers"] == "Required value"
+
+
+def test_a_list_of_names_only_has_null_where_it_is_empty(any_server: AnyServer) -> None:
+    context = ssl.create_default_context(cadata=any_server.ca_pem.decode())
+    kinds = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    request = urllib.request.Request(
+        f"{any_server.url}{MAPS}", headers={"Authorization": f"Bearer {ADMIN}", "Accept": kinds}
+    )
+
+    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        found = json.load(answer)
+
+    assert found["kind"] == "PartialObjectMetadataList"
+    assert found["items"] is None

@@ -87,3 +87,8 @@ def task_lock_packages() -> dict[str, Any]:
 def task_other_images() -> dict[str, Any]:
     """Write redis, nginx and postgres of Debian's packages to an OCI layout; the word behind it is its folder."""
     return chore("dev.others.layout:run_other_images", pos_arg="words")
+
+
+def task_api_server() -> dict[str, Any]:
+    """Build kube-apiserver and etcd for tests; the word behind it is the folder that KUBEBUILDER_ASSETS then names."""
+    return chore("dev.api_server:run_api_server", pos_arg="words")

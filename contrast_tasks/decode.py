@@ -9,9 +9,8 @@ all of their faults.
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from contrast_tasks.json_text import NotJson, read_json
 
@@ -33,8 +32,7 @@ class DecodeError(ValueError):
     """A document is not strict JSON, or does not have the expected form."""
 
 
-@dataclass(frozen=True, slots=True)
-class Json:
+class Json(NamedTuple):
     """A JSON value and its RFC 6901 pointer, unescaped. Each method raises DecodeError for a value of another type."""
 
     value: Any

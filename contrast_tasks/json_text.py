@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, Self
 
 from contrast_tasks.pointers import escape
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
+_PIECE = r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+'
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
 # Python reads an integer of up to 4300 digits; beyond 64 bits no field takes one.
 _DIGITS_MAX = 40
 _DEPTH_MAX = 100
 _SHOWN = 40
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class NotJson(ValueError):
@@ -98,7 +98,7 @@ def find_places(text: str) -> Places:
     duplicates: list[tuple[str, int, int]] = []
     # One entry per open container: its pointer, the next index (-1 for an object), the pointer of the member being read.
     stack: list[tuple[str, int, str | None]] = []
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_PIECE, text):
         word = match[0]
         if word == ":":
             continue
@@ -178,8 +178,8 @@ def _decode(content: bytes) -> str:
 
 def _check_surrogates(text: str) -> None:
     """Raise NotJson if an escape spells half of a surrogate pair: such a string has no UTF-8 form."""
-    for match in _TOKEN.finditer(text) if "\\u" in text else ():
-        if match[0].startswith('"') and _SURROGATE.search(json.loads(match[0])):
+    for match in re.finditer(_PIECE, text) if "\\u" in text else ():
+        if match[0].startswith('"') and re.search(_SURROGATE, json.loads(match[0])):
             raise NotJson("string holds an unpaired surrogate", _line_at(text, match.start()))
 
 
@@ -188,7 +188,7 @@ def _integer(text: str) -> int | Fraction:
 
 
 def _line_of_constant(text: str) -> int | None:
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_PIECE, text):
         if match[0] in _CONSTANTS:
             return _line_at(text, match.start())
     return None
@@ -196,7 +196,7 @@ def _line_of_constant(text: str) -> int | None:
 
 def _line_of_depth(text: str) -> int | None:
     depth = 0
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_PIECE, text):
         depth += (match[0] in "{[") - (match[0] in "}]")
         if depth > _DEPTH_MAX:
             return _line_at(text, match.start())

@@ -153,7 +153,7 @@ def _with_origins(
     found: "tuple[Explanation, ...]", workload: "Workload", context: Context
 ) -> "tuple[Explanation, ...]":
     """Return the explanations with the lines that the expectations come from."""
-    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.locked import read_lock
     from contrast_tasks.steps.origins import Asked, Origins
 
     project = context.workspace().project

@@ -75,7 +75,7 @@ def _simulated(
 ) -> "Iterator[tuple[str, Simulation]]":
     """Yield the simulation of each workload in order; many are made on all processors."""
     from contrast_tasks.simulation import simulate_workload
-    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.locked import read_lock
 
     lock = read_lock(workspace.project.settings)
     services = _services(workspace, lock)

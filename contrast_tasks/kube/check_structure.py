@@ -15,9 +15,9 @@ from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.pointers import Path
 
 # Source: RFC 1123 subdomain, as Kubernetes requires for names of objects that run pods.
-_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_NAME: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
 # A generated name goes on behind its beginning.
-_BEGINNING: Final = re.compile(rf"(?:{_NAME.pattern}[-.]?)?")
+_BEGINNING: Final = rf"(?:{_NAME}[-.]?)?"
 _KEY_LENGTH: Final = 240
 # Kinds whose names become labels of their pods; a CronJob's Jobs have eleven characters more.
 # Source: Kubernetes, pkg/apis/batch/validation.
@@ -53,7 +53,7 @@ def _name(subject: Subject, name: str) -> None:
     is_generated = has_generated_name(subject.obj)
     place = ("metadata", "generateName" if is_generated else "name")
     most = _NAME_LENGTHS.get(subject.obj["kind"], len(name))
-    if (_BEGINNING if is_generated else _NAME).fullmatch(name) is None:
+    if re.fullmatch(_BEGINNING if is_generated else _NAME, name) is None:
         subject.report(
             catalogue.WORKLOAD_NAME,
             place,

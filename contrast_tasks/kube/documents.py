@@ -28,11 +28,9 @@ _SEPARATOR = re.compile(r"(?:^%[^\r\n]*(?:\r\n|\n))*^---(?=[ \t\r\n]|\Z)", re.MU
 # Names become path segments in the API server and in our outputs. Source: Kubernetes API, "path segment names".
 _NOT_A_SEGMENT = re.compile(r"\A\.\.?\Z|[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Files joined by `cat` have byte order marks at the start of a document too, where kubectl passes over them.
-_INNER_MARK = re.compile(r"(^---[^\r\n]*(?:\r\n|\n))\ufeff|(?<=\n)\ufeff(?=---|#|%)", re.MULTILINE)
+_INNER_MARK = r"(?m)(^---[^\r\n]*(?:\r\n|\n))\ufeff|(?<=\n)\ufeff(?=---|#|%)"
 # JSON writes a character beyond U+FFFF as two escapes, which YAML does not know.
-_PAIR = re.compile(
-    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-)
+_PAIR = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 # Kinds that end by themselves, so that each run may be an object of its own.
 _GENERATED = ("Job", "Pod")
 # The action of a template that a chart or a tool like it fills in.
@@ -112,9 +110,9 @@ def decode(content: bytes, file: str) -> str:
 
 def _plain(text: str) -> str:
     if BYTE_ORDER_MARK in text[1:]:
-        text = _INNER_MARK.sub(lambda match: match[1] or "", text)
+        text = re.sub(_INNER_MARK, lambda match: match[1] or "", text)
     if "\\u" in text and text.lstrip(f"{BYTE_ORDER_MARK} \t\r\n").startswith("{"):
-        text = _PAIR.sub(_character, text)
+        text = re.sub(_PAIR, _character, text)
     return text
 
 

@@ -26,7 +26,7 @@ from contrast_tasks.kube.extents import NotSpliceable
 from contrast_tasks.kube.splices import Splicer, block_style
 from contrast_tasks.pointers import replaced
 
-_INDENT = re.compile(r"\n([ \t]+)\"")
+_INDENT = r"\n([ \t]+)\""
 
 
 def rewrite(text: str, wanted: Mapping[int, dict[str, Any]], file: str = "") -> str:
@@ -88,7 +88,7 @@ def _rewrite_chunk(
 def _json(text: str, target: Any) -> str:
     """Return a target as JSON with the indentation of a text, and with what surrounds the object there."""
     body = text.strip()
-    indent = _INDENT.search(body)
+    indent = re.search(_INDENT, body)
     made = emit.json_text(target, indent[1] if indent else None, is_dense='": ' not in body)
     before, _, after = text.partition(body)
     return f"{before}{made}{after}"

@@ -22,10 +22,9 @@ _AMBIGUOUS: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_/.][\x20-\x7e]*")
-_PLAIN_IN_FLOW: Final = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*")
+_PLAIN_IN_FLOW: Final = r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*"
 # Not printable in YAML, or a line break in one of its versions; JSON does not escape these.
-_ESCAPED: Final = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-# Compiled when the first text of several lines is written, for its ranges take long.
+_ESCAPED: Final = "[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
 _LITERAL_LINE: Final = r"(?:[\x21-\x7e\u00a1-\u2027\u202a-\ud7ff\ue000-\ufefe][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff]*)?"
 
 
@@ -54,16 +53,20 @@ def scalar(value: Any) -> str:
 
 def quoted(text: str) -> str:
     """Return `text` in double quotes, on one line, with everything unprintable escaped."""
-    return _ESCAPED.sub(
-        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False)
-    )
+    return _printable(json.dumps(text, ensure_ascii=False))
 
 
 def json_text(value: Any, indent: str | None, *, is_dense: bool = False) -> str:
     """Return a value as JSON, with everything escaped that YAML cannot print; is_dense: without blanks."""
     separators = (",", ":") if is_dense and indent is None else None
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return re.sub(_ESCAPED, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def single_quoted(text: str) -> str:
@@ -80,7 +83,7 @@ def flow(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
-        plain = _PLAIN_IN_FLOW.fullmatch(value) and not is_ambiguous(value)
+        plain = re.fullmatch(_PLAIN_IN_FLOW, value) and not is_ambiguous(value)
         return value if plain else quoted(value)
     return scalar(value)
 

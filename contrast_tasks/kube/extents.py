@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import yaml
 
-_ALIAS = re.compile(r"[ \t]*:[ \t]*\*[^\s,\[\]{}]+")
-_DASH = re.compile(r"-(?=\s)")
+_ALIAS = r"[ \t]*:[ \t]*\*[^\s,\[\]{}]+"
+_DASH = r"-(?=\s)"
 
 
 class NotSpliceable(Exception):  # caught inside this package, never shown
@@ -29,7 +29,7 @@ class Extents:
         start = int(item.start_mark.index)
         line_start = self.line_start(start)
         head = self.text[line_start:start]
-        dash = _DASH.search(head)
+        dash = re.search(_DASH, head)
         if dash is None or head[: dash.start()].strip() or head[dash.end() :].strip():
             raise NotSpliceable
         return line_start + dash.start()
@@ -37,7 +37,7 @@ class Extents:
     def value_end(self, key_node: yaml.Node, value_node: yaml.Node) -> int:
         """Return where the value of a mapping entry ends, an alias included."""
         if value_node.start_mark.index < key_node.end_mark.index:
-            alias = _ALIAS.match(self.text, key_node.end_mark.index)
+            alias = re.compile(_ALIAS).match(self.text, key_node.end_mark.index)
             if alias is None:
                 raise NotSpliceable
             return alias.end()

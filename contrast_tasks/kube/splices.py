@@ -18,7 +18,7 @@ from contrast_tasks.kube.extents import Extents, NotSpliceable, shared_nodes
 from contrast_tasks.records import Record
 
 _COLON = re.compile(r"[ \t]*:")
-_COMMENT = re.compile(r"(?:^|\s)#")
+_COMMENT = r"(?:^|\s)#"
 _MAPPING_UNDER_KEY = re.compile(r"^( *)[^\s#-][^#\n]*:[ \t]*\r?\n\1( +)[^\s#-]", re.MULTILINE)
 _SEQUENCE_UNDER_KEY = re.compile(r"^((?: |- )*)[^\s#-][^#\n]*:[ \t]*\r?\n( *)- ", re.MULTILINE)
 
@@ -288,7 +288,7 @@ class Splicer:
 
     def _flow(self, node: yaml.Node, now: Any, want: Any) -> str:
         # Unchanged members keep their text. A comment inside would hide the rest of the line.
-        if _COMMENT.search(self._text[node.start_mark.index : node.end_mark.index]):
+        if re.search(_COMMENT, self._text[node.start_mark.index : node.end_mark.index]):
             raise NotSpliceable
         if isinstance(node, yaml.MappingNode) and isinstance(want, dict) and isinstance(now, dict):
             own = {key: (key_node, value) for key, key_node, value in nodes.entries(node)}

@@ -18,7 +18,7 @@ _WRITTEN = "sha256"
 _BARE = re.compile(rb"[A-Za-z0-9_-]+")
 # What no TOML string may hold as it is; tab may stand between single quotes, newline in neither form.
 _CONTROL = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0D, 0x20), 0x7F])
-_CONTROL_CHARACTER = re.compile(b"[" + re.escape(_CONTROL) + b"]")
+_CONTROL_CHARACTER = b"[" + re.escape(_CONTROL) + b"]"
 _SHORT = {b"\b": rb"\b", b"\f": rb"\f", b"\r": rb"\r"}
 _COMMON = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", rb"\n"), (b"\t", rb"\t"))
 
@@ -54,7 +54,7 @@ def _quoted(text: bytes) -> bytes:
     for character, escaped in _COMMON:
         text = text.replace(character, escaped)
     if has_control:
-        text = _CONTROL_CHARACTER.sub(_escaped, text)
+        text = re.sub(_CONTROL_CHARACTER, _escaped, text)
     return b'"' + text + b'"'
 
 

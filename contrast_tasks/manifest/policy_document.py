@@ -32,7 +32,7 @@ DESCRIBED: Mapping[Channel, str] = {
 _MAX_BYTES = 8 * 1024 * 1024
 _HOST_DATA_BYTES = 32
 # No TOML document begins with a name that no equals sign follows.
-_REGO = re.compile(rb"(?:\s|#[^\n]*(?:\n|\Z))*+package\s")
+_REGO = rb"(?:\s|#[^\n]*(?:\n|\Z))*+package\s"
 
 
 class DocumentError(ValueError):
@@ -111,7 +111,7 @@ def parse_document(content: bytes) -> PolicyDocument:
     try:
         if content.startswith(MAGIC):
             return _of_gzip(content)
-        if _REGO.match(content) is not None:
+        if re.match(_REGO, content) is not None:
             return _of_text(content)
         return _of_initdata(content)
     except ValueError as err:

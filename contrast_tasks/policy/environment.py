@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contrast_tasks import catalogue
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Environment, EnvPattern, FirstVariable
-from contrast_tasks.policy.fieldrefs import field_value, resource_value
 from contrast_tasks.policy.gpus import VARIABLES as GPU_VARIABLES
 from contrast_tasks.policy.model import Elsewhere, ImageFacts
 from contrast_tasks.policy.place import Place
@@ -168,8 +167,12 @@ class ContainerEnvironment:
                     self._set(name, (value,) if value else (), optional=reference.flag("optional"))
                 return
         if source.has("fieldRef"):
+            from contrast_tasks.policy.fieldrefs import field_value
+
             self._set(name, field_value(self._context, source.mapping("fieldRef")))
         elif source.has("resourceFieldRef"):
+            from contrast_tasks.policy.fieldrefs import resource_value
+
             reference = source.mapping("resourceFieldRef")
             self._set(name, resource_value(self._context, self._container, reference))
         else:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-_PART = re.compile(r"^# part: (\w+)\n(.*?)^# end of part\n", re.DOTALL | re.MULTILINE)
+_PART = r"(?ms)^# part: (\w+)\n(.*?)^# end of part\n"
 
 Block = Mapping[str, Any]
 
@@ -32,9 +32,9 @@ def needed_parts(block: Block) -> frozenset[str]:
 
 def with_parts(rego: str, parts: Collection[str]) -> str:
     """Return the rules with these parts only; the lines that mark parts go too."""
-    return _PART.sub(lambda found: found[2] if found[1] in parts else "", rego)
+    return re.sub(_PART, lambda found: found[2] if found[1] in parts else "", rego)
 
 
 def parts_in(rego: str) -> tuple[str, ...]:
     """Return the names of all parts, in their order."""
-    return tuple(found[1] for found in _PART.finditer(rego))
+    return tuple(found[1] for found in re.finditer(_PART, rego))

@@ -12,13 +12,11 @@ from contrast_tasks.policy.expectations import PolicyData
 from contrast_tasks.policy.rule_parts import needed_parts
 from contrast_tasks.policy.rules import CompactRules, compact_rules, rules_sha256, unescaped
 
-_HEADER = re.compile(
-    rb"# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{16}", re.ASCII
-)
+_HEADER = rb"(?a)# contrast-tasks (?P<version>\S+), profile [\w-]+, rules sha256:[0-9a-f]{16}"
 # Each member of the block is a rule of its own, of which an engine evaluates those that a request needs. The version is the
 # first. Containers are found by their names.
 _DATA = "policy_version:="
-_RULE = re.compile(r"^policy_(\w+)(\([^\n]*?\))?:=", re.MULTILINE)
+_RULE = r"(?m)^policy_(\w+)(\([^\n]*?\))?:="
 # Unmodified regorus 0.9 accepts lines of at most 1,024 columns (docs/internals/policy.md 1.1). The longest ones are a key and
 # a string after it. A character of a piece takes up to twelve columns, which are two escapes.
 _COLUMNS = 300
@@ -29,7 +27,7 @@ _LINES = ",\n"
 # Of the digest in the header, which is for people.
 _DIGITS = 16
 # A JSON string, or one without escapes, which Rego has too.
-_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`([^`\n]*)`')
+_STRING = r'"(?:[^"\\\n]|\\.)*"|`([^`\n]*)`'
 
 
 def render_policy(data: PolicyData, rules: CompactRules = compact_rules) -> bytes:
@@ -60,7 +58,7 @@ def has_our_rules(policy: bytes) -> bool:
     The version and digest in the header are not trusted.
     """
     header, _, rest = policy.partition(b"\n")
-    if _HEADER.fullmatch(header) is None:
+    if re.fullmatch(_HEADER, header) is None:
         return False
     try:
         rendered = render_block(parse_policy(policy))
@@ -71,7 +69,7 @@ def has_our_rules(policy: bytes) -> bool:
 
 def claimed_version(policy: bytes) -> str:
     """Return the version that the header of a policy claims, "" if there is none; it proves nothing."""
-    found = _HEADER.match(policy)
+    found = re.match(_HEADER, policy)
     return found["version"].decode() if found else ""
 
 
@@ -88,7 +86,7 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
         raise UsageError("the policy has no data block", hint="use a policy that this tool made")
     document: dict[str, Any] = {"containers": []}
     # The texts before the first rule, then name, argument and value of each.
-    _, *parts = _RULE.split(_DATA + block)
+    _, *parts = re.split(_RULE, _DATA + block)
     try:
         for name, argument, value in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             loaded = _load(value)
@@ -104,7 +102,7 @@ def parse_policy(policy: bytes) -> dict[str, Any]:
 
 
 def _load(block: str) -> Any:
-    block = _STRING.sub(lambda found: found[0] if found[1] is None else f'"{found[1]}"', block)
+    block = re.sub(_STRING, lambda found: found[0] if found[1] is None else f'"{found[1]}"', block)
     return parse_json(_without_joins(block)).value
 
 

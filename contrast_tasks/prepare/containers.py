@@ -6,19 +6,21 @@ Source: docs/internals/releases.md 5.1 to 5.3; docs/internals/generate.md 8.1 to
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from contrast_tasks import annotations, resources, variables
 from contrast_tasks.kube import nodes
 from contrast_tasks.lifetimes import DEFAULT
-from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import SECRETS_VOLUME
 from contrast_tasks.prepare.memory import ImageMemory
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Memory
 from contrast_tasks.settings.model import Settings
+
+if TYPE_CHECKING:
+    from contrast_tasks.mesh.model import MeshConfig
 
 # What our own processes take besides their images, in MiB: measured 45 for the initializer, 54 for the sidecar while it renews
 # certificates, 52 for Envoy's program and at most 96 for its connections (docs/internals/runtime.md 8).
@@ -65,7 +67,7 @@ class Containers(Record):
         return _ordered(container)
 
     def sidecar(
-        self, values: Mapping[str, str], mesh: MeshConfig, host_suffix: str = ""
+        self, values: Mapping[str, str], mesh: "MeshConfig", host_suffix: str = ""
     ) -> Container:
         """Return the mesh sidecar; values: the pod's annotations. host_suffix: as for the initializer."""
         container = _template("service-mesh")

@@ -5,12 +5,11 @@ Source: docs/internals/generate.md 8.1-8.4, 8.8; docs/internals/releases.md 5; d
 """
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import (
     IMAGE_STORE,
     IMAGE_STORE_VOLUME,
@@ -24,13 +23,16 @@ from contrast_tasks.prepare.containers import Container, Containers
 from contrast_tasks.prepare.memory import ImageMemory
 from contrast_tasks.settings.model import Settings
 
+if TYPE_CHECKING:
+    from contrast_tasks.mesh.model import MeshConfig
+
 # Source: docs/internals/generate.md 8.3.
 _PROPAGATES: Final = ("HostToContainer", "Bidirectional")
 
 
 def inject(
     subject: Subject,
-    mesh: MeshConfig | None,
+    mesh: "MeshConfig | None",
     settings: Settings,
     host_suffix: str,
     memory: ImageMemory,

@@ -15,7 +15,6 @@ from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import INSECURE_CLASS, WHY_NOT_INSECURE, platform
 from contrast_tasks.pointers import Path
-from contrast_tasks.prepare.mesh import mesh_values
 from contrast_tasks.releases import support
 from contrast_tasks.releases.choose import full_name, is_exact
 from contrast_tasks.releases.support import Refusal
@@ -116,6 +115,8 @@ def _unnamed(settings: Settings, confidential: Sequence[DocIndex]) -> Iterator[F
     """Yield a finding for each image that is said to be the reference product's and is ours."""
     if not settings.components.are_reference:
         return
+    from contrast_tasks.prepare.mesh import mesh_values
+
     default = ComponentSettings()
     used = {
         "initializer": settings.initializer

@@ -6,9 +6,10 @@ Source: docs/internals/generate.md 5.1, 6, 8; docs/internals/graph.md 4.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import annotations, catalogue
+from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.kube.check_annotations import check_annotations
@@ -18,15 +19,17 @@ from contrast_tasks.kube.checks import check_deployment, check_workload
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.index import DocIndex, FileIndex
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.platforms import is_confidential_class, platform
-from contrast_tasks.prepare import declared, encrypted, inject, mesh, support, versions
+from contrast_tasks.prepare import declared, encrypted, inject, support, versions
 from contrast_tasks.prepare.containers import Containers, coordinator_variables
 from contrast_tasks.prepare.limit_ranges import NO_RANGES, LimitRanges
 from contrast_tasks.prepare.memory import NOT_IN_GUEST, ImageMemory
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.workloads import WorkloadSettings
+
+if TYPE_CHECKING:
+    from contrast_tasks.mesh.model import MeshConfig
 
 
 class Prepared(Record):
@@ -39,7 +42,7 @@ class Prepared(Record):
 
     obj: dict[str, Any]
     findings: tuple[Finding, ...] = ()
-    mesh: MeshConfig | None = None
+    mesh: "MeshConfig | None" = None
     is_whole: bool = True
 
 
@@ -79,7 +82,10 @@ def prepare(
     obj = declared.apply(subject, settings, own_settings, runtime_class, ranges)
     subject = Subject(document, obj, findings)
     if not is_confidential_class(workloads.runtime_class(obj)):
-        mesh.refuse_without_runtime_class(subject, places)
+        if _has_mesh(obj):
+            from contrast_tasks.prepare.mesh import refuse_without_runtime_class
+
+            refuse_without_runtime_class(subject, places)
         return Prepared(obj=obj, findings=tuple(findings))
     _remove_id_blocks(obj)
     where = platform(settings.platform)
@@ -94,10 +100,7 @@ def prepare(
         declared.add_variables(obj, coordinator_variables(settings))
         inject.add_image_store(subject, obj, Containers(settings=settings, memory=memory))
         return Prepared(obj=obj, findings=tuple(findings))
-    config = mesh.read(subject, places, settings)
-    if config is not None and not settings.service_mesh:
-        mesh.report_skipped(subject, places, is_local=settings.is_local)
-        config = None
+    config = _mesh(subject, places, settings) if _has_mesh(obj) else None
     if config is None:
         versions.note_unrenewed(subject, settings)
     support.check_workload(subject, settings)
@@ -105,6 +108,23 @@ def prepare(
     suffix = _host_suffix(workloads.namespace_of(obj), coordinator_namespace, settings)
     obj = inject.inject(subject, config, settings, suffix, memory)
     return Prepared(obj=obj, findings=tuple(findings), mesh=config)
+
+
+def _has_mesh(obj: Mapping[str, Any]) -> bool:
+    """Return whether a workload has an annotation that a mesh would read; for most nothing of it is imported."""
+    return not annotations.MESH_VARIABLES.keys().isdisjoint(workloads.annotations(obj))
+
+
+def _mesh(
+    subject: Subject, places: Mapping[str, Location], settings: Settings
+) -> "MeshConfig | None":
+    from contrast_tasks.prepare import mesh
+
+    config = mesh.read(subject, places, settings)
+    if config is None or settings.service_mesh:
+        return config
+    mesh.report_skipped(subject, places, is_local=settings.is_local)
+    return None
 
 
 def _remove_id_blocks(obj: Mapping[str, Any]) -> None:
@@ -117,6 +137,7 @@ def _remove_id_blocks(obj: Mapping[str, Any]) -> None:
 
 def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Finding]:
     """Return the findings that need all sources and the settings: G004 to G006, G042, G061, G080, G090, remotes."""
+    from contrast_tasks.prepare.mesh import check_topology
 
     def settings_of(doc: DocIndex) -> WorkloadSettings | None:
         return settings.workload(doc.key, is_coordinator=doc.role == annotations.ROLE_COORDINATOR)
@@ -157,7 +178,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
         *versions.impossible_pulls(settings),
         *versions.impossible_lifetime(settings),
         *support.check_project(indexes, settings, is_confidential),
-        *mesh.check_topology(indexes, settings),
+        *check_topology(indexes, settings),
         *encrypted.check_claims(indexes, settings),
     ]
 

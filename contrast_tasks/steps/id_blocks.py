@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from contrast_tasks import catalogue
-from contrast_tasks.attestation.snp.id_annotations import id_annotations, launch_digest
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
-from contrast_tasks.kube.annotated import no_id_block
 from contrast_tasks.platforms import platform
 from contrast_tasks.steps.manifest import reference_values
 from contrast_tasks.steps.project import Project
@@ -40,6 +38,8 @@ def id_block_annotations(project: Project, vcpus: int) -> Mapping[str, str]:
     form = settings.release.id_blocks_on(settings.platform)
     if form is None:
         return {}
+    from contrast_tasks.attestation.snp.id_annotations import id_annotations
+
     _, entries, known = _known(project)
     if vcpus not in known:
         known[vcpus] = id_annotations(entries, vcpus, form)
@@ -55,6 +55,8 @@ def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Findin
     form = settings.release.id_blocks_on(settings.platform)
     if form is None:
         return []
+    from contrast_tasks.attestation.snp.id_annotations import launch_digest
+
     entries = _known(project).entries
     known = {
         entry.cpus or 1
@@ -97,6 +99,8 @@ def refuse_without_id_block(project: Project, heads: Mapping[str, Head]) -> None
     for name, head in heads.items():
         if head.policy_sha256 and not id_block_annotations(project, head.vcpus):
             workload = project.index.workloads[name]
+            from contrast_tasks.kube.annotated import no_id_block
+
             where = Location(file=workload.file, line=workload.line)
             raise no_id_block(workload.key, where, settings)
 

@@ -7,19 +7,19 @@ platform attaches layers as devices, their root hashes are added to what is lock
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.images.layout import Layout, contents, declared_layouts, find_layout
-from contrast_tasks.images.lock import Lock, LockedImage, parse_lock, render_lock
+from contrast_tasks.images.lock import Lock, LockedImage, render_lock
 from contrast_tasks.images.resolve import ImageSource, ResolvedImage
 from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.steps.locked import read_lock
 
 if TYPE_CHECKING:
     from contrast_tasks.images.documents import Descriptor
@@ -35,22 +35,6 @@ def open_registry(stack: ExitStack) -> ImageSource:
     from contrast_tasks.images.registry import Registry
 
     return stack.enter_context(Registry.from_environment())
-
-
-def read_lock(settings: Settings) -> Lock:
-    """Return the lock file, an empty lock if there is none; raises ImageError if the file is not valid."""
-    path = settings.root / settings.lock
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return Lock()
-    return _parsed(content, settings.lock)
-
-
-@lru_cache(maxsize=1)
-def _parsed(content: bytes, file: str) -> Lock:
-    # Cached: each workload of a run reads it.
-    return parse_lock(content, file)
 
 
 def complete_lock(

@@ -14,7 +14,6 @@ from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
-from contrast_tasks.kube.origins import origin
 from contrast_tasks.kube.processors import vcpus_of
 from contrast_tasks.kube.sizes import LIMIT_BYTES, annotation_bytes
 from contrast_tasks.kube.workloads import config_data
@@ -200,6 +199,8 @@ def expectations_of(
     document = document_of(project, workload, lock)
 
     def locate(path: Path) -> Location:
+        from contrast_tasks.kube.origins import origin
+
         return location(document, origin(path, obj, document.obj))
 
     findings = Findings(locate, workloads.workload_key(document.obj))

@@ -5,11 +5,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from contrast_tasks import catalogue
+from contrast_tasks.errors import ImageError
 from contrast_tasks.findings import Finding
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document, decode, kept_documents, location
-from contrast_tasks.kube.origins import origin
 from contrast_tasks.platforms import is_confidential_class, platform
 from contrast_tasks.prepare.coordinator import coordinator_of
 from contrast_tasks.prepare.fitted import cover_image_volumes
@@ -25,7 +25,6 @@ from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
-from contrast_tasks.steps.lock import why_not_locked
 from contrast_tasks.steps.project import Project
 
 _parsed: dict[tuple[str, str], Sequence[Document]] = {}
@@ -73,7 +72,7 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
             lock,
             settings,
             is_ours=is_ours,
-            why_not_locked=partial(why_not_locked, settings),
+            why_not_locked=partial(_why_not_locked, settings),
         )
         findings += missing
         where = platform(settings.platform)
@@ -86,10 +85,18 @@ def prepare_workload(project: Project, workload: Workload, lock: Lock) -> Prepar
         if not missing:
             findings += check_memory_bound(document, ranges.admitted(obj), images, where)
     for path, message in ranges.violations(obj):
+        from contrast_tasks.kube.origins import origin
+
         place = location(document, origin(path, obj, document.obj))
         key = workloads.workload_key(obj)
         findings.append(Finding(catalogue.LIMIT_RANGE, place, f"{key}: {message}"))
     return PreparedWorkload(document, obj, images, findings, is_confidential, prepared.is_whole)
+
+
+def _why_not_locked(settings: Settings, reference: str) -> ImageError | None:
+    from contrast_tasks.steps.lock import why_not_locked
+
+    return why_not_locked(settings, reference)
 
 
 def limit_ranges(project: Project, workload: Workload, lock: Lock) -> LimitRanges:

@@ -103,7 +103,7 @@ def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
 
 def _derive(workspace: Workspace, workload: str) -> bytes:
     from contrast_tasks.steps import policies
-    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.locked import read_lock
     from contrast_tasks.steps.work import render_work
 
     def sources_fail() -> bool:

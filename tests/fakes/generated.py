@@ -8,7 +8,7 @@ from typing import Any
 from contrast_tasks.policy.engine import PolicyEngine
 from contrast_tasks.policy.simulate import NOT_ASKED
 from contrast_tasks.simulation import life_of
-from contrast_tasks.steps.lock import read_lock
+from contrast_tasks.steps.locked import read_lock
 from contrast_tasks.steps.project import Spec
 from contrast_tasks.tasks.workspace import open_workspace
 

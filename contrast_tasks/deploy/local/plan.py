@@ -89,7 +89,7 @@ def _isolated_pods(
         build_isolated_pod,
         image_finder,
     )
-    from contrast_tasks.steps.lock import read_lock
+    from contrast_tasks.steps.locked import read_lock
 
     shared = IsolatedShared(
         settings=settings,

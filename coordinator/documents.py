@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from contrast_tasks.api.limits import PACK_BYTES
 from contrast_tasks.api.packs import MAX_RAW_BYTES, DocumentTooLarge, Pack, pack_documents
 from contrast_tasks.manifest.hashes import NO_TRANSITION
 from coordinator.history import Folder, History, HistoryCorrupt, Transition, sha256
@@ -74,8 +75,8 @@ class Documents:
 
     @cached_property
     def packed_size(self) -> int:
-        """Return the bytes of all packs."""
-        return sum(len(pack.content) for pack in self.packs)
+        """Return the bytes that all packs take."""
+        return sum(PACK_BYTES + len(pack.content) for pack in self.packs)
 
     def contents(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the documents with these hashes (hex) that are there; each pack is unpacked once."""

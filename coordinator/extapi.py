@@ -20,9 +20,10 @@ from contrast_tasks.trusted_guests import ReferenceValues
 from coordinator.authorisation import actor_of, approvals_of, authorise_owner, signers_of
 from coordinator.presence import Presence
 from coordinator.refusal import Refusal
+from coordinator.sent import Sent, sent_packed, sent_plainly
 from coordinator.state import Guard
 from coordinator.store.base import StoreError
-from coordinator.userapi import check_update, read_request, signatures_in
+from coordinator.userapi import check_update, read_sent
 
 _PEERS_KEPT_S = 5.0
 
@@ -89,25 +90,36 @@ def plan_manifest(
 
     Raises Refusal for a manifest that cannot be parsed.
     """
-    old, manifest = read_request(request, guard)
+    return _plan(sent_plainly(request), identity, guard)
+
+
+def plan_packed(
+    request: ext.PackedManifest, identity: PeerIdentity, guard: Guard
+) -> ext.PlanManifestResponse:
+    """Return what SetPacked with this request would do, as `plan_manifest` does."""
+    return _plan(sent_packed(request), identity, guard)
+
+
+def _plan(sent: Sent, identity: PeerIdentity, guard: Guard) -> ext.PlanManifestResponse:
+    old, manifest = read_sent(sent, guard)
     refusal = reason = ""
     try:
-        check_update(request, identity, old, manifest)
+        check_update(sent, identity, old, manifest)
     except Refusal as err:
         refusal, reason = str(err), err.reason
     before = Manifest(policies={}, reference_values=ReferenceValues(), workload_owner_approvals=0)
     current = NO_TRANSITION
     if old is not None:
         before, current = old.manifest, old.latest.transition_hash
-    approved = approvals_of(identity.public_key_spki, _signers(request, current, before), before)
+    approved = approvals_of(identity.public_key_spki, _signers(sent, current, before), before)
     actor = actor_of(identity.public_key_spki)
     owners, next_owners = before.workload_owner_digests, manifest.workload_owner_digests
     found = compare(before, manifest)
     return ext.PlanManifestResponse(
         CurrentTransitionHash=current,
-        NextTransitionHash=transition_digest(manifest_hash(request.Manifest), current),
+        NextTransitionHash=transition_digest(manifest_hash(sent.manifest), current),
         Refusal=refusal,
-        Unchanged=old is not None and old.manifest_bytes == request.Manifest,
+        Unchanged=old is not None and old.manifest_bytes == sent.manifest,
         Workloads=map(_workload_change, found.workloads),
         ReferenceValuesChanged=old is not None and found.are_reference_values_changed,
         OwnersAdded=found.owners_added,
@@ -126,10 +138,10 @@ def plan_manifest(
     )
 
 
-def _signers(request: pb.SetManifestRequest, current: bytes, in_force: Manifest) -> frozenset[str]:
+def _signers(sent: Sent, current: bytes, in_force: Manifest) -> frozenset[str]:
     """Return the owners who signed, nobody if any signature is wrong: SetManifest would refuse them all."""
     try:
-        return signers_of(signatures_in(request), request.Manifest, current, in_force)
+        return signers_of(sent.signatures, sent.manifest, current, in_force)
     except Refusal:
         return frozenset()
 

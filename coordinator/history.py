@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.api.packs import BadPack, Pack, pack_documents, read_pack
 from contrast_tasks.errors import Location
 from contrast_tasks.manifest.hashes import NO_TRANSITION, transition_digest
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from coordinator.store.base import NotFound, Store, StoreConflict, StoreError
 
 Folder = Literal["manifests", "policies"]

@@ -1,6 +1,8 @@
 """Refusals: what a peer is told about an error."""
 
+import string
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from contrast_tasks.api.errors import (
     REASON_ARGUMENT,
@@ -29,6 +31,10 @@ from coordinator.state import (
 from coordinator.store.base import StoreConflict, StoreError
 
 _MAX_LISTED = 5
+# Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB: percent-encoded, and once more with reason and hint in base64.
+_MAX_TEXT_BYTES = 6200
+_UNESCAPED = string.punctuation.replace("%", "") + " "
+_MAX_FIELD = 200
 
 
 class Refusal(ContrastError):
@@ -81,3 +87,17 @@ def refusal_from(error: ContrastError) -> Refusal:
         return error
     reason, text = next(told for kind, told in _TOLD if isinstance(error, kind))
     return Refusal(reason, text or str(error))
+
+
+def invalid(reason: str, message: str, *, field: str = "") -> Refusal:
+    """Return a refusal whose text may quote what the caller sent, cut to what fits. field: its place in the manifest."""
+    return Refusal(reason, _cut(message), found={"field": field[:_MAX_FIELD]} if field else None)
+
+
+def _cut(message: str) -> str:
+    room = float(_MAX_TEXT_BYTES)
+    for position, char in enumerate(message):
+        room -= len(quote(char, safe=_UNESCAPED)) + len(char.encode()) * 4 / 3
+        if room < 0:
+            return message[:position] + "..."
+    return message

@@ -37,7 +37,7 @@ from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.authorisation import actor_of
-from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest
+from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest, plan_packed
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
 from coordinator.metrics import (
@@ -50,7 +50,14 @@ from coordinator.metrics import (
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State, StateUnavailable
 from coordinator.store.base import StoreError
-from coordinator.userapi import get_manifests, get_seed_shares, recover, set_manifest
+from coordinator.userapi import (
+    get_manifests,
+    get_packed,
+    get_seed_shares,
+    recover,
+    set_manifest,
+    set_packed,
+)
 
 _log = logging.getLogger("coordinator.transport")
 
@@ -113,6 +120,9 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
         ),
         Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
         Method(service, "PlanManifest", user_pb.SetManifestRequest.FromString, plan_manifest),
+        Method(service, "SetPacked", ext_pb.PackedManifest.FromString, set_packed, "set-refused"),
+        Method(service, "PlanPacked", ext_pb.PackedManifest.FromString, plan_packed),
+        Method(service, "GetPacked", ext_pb.GetPackedRequest.FromString, get_packed),
         Method(
             service,
             "GetAuditLog",

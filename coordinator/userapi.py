@@ -5,10 +5,8 @@ Source: docs/internals/coordinator.md 2.3, 4.3, 4.5, 6.1.
 """
 
 import logging
-import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
@@ -16,20 +14,18 @@ from contrast_tasks.api.errors import (
     REASON_ANSWER_SIZE,
     REASON_ARGUMENT,
     REASON_CONFLICT,
-    REASON_HISTORY_FULL,
     REASON_MANIFEST,
     REASON_NO_MANIFEST,
     REASON_PEERS,
-    REASON_POLICIES,
     REASON_RECOVERED,
     REASON_SEED,
     REASON_SEEDSHARE_OWNERS,
 )
-from contrast_tasks.api.limits import MAX_HISTORY_BYTES, MAX_OBJECT_BYTES, MAX_POLICIES
+from contrast_tasks.api.limits import MAX_ANSWER_BYTES, MAX_HISTORY_BYTES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
-from contrast_tasks.manifest.hashes import NO_TRANSITION, policy_hash_hex
+from contrast_tasks.manifest.hashes import NO_TRANSITION
 from coordinator.authorisation import (
     Approvals,
     actor_of,
@@ -39,10 +35,18 @@ from coordinator.authorisation import (
     signers_of,
 )
 from coordinator.ca import BadName, general_names
+from coordinator.documents import Documents
 from coordinator.history import HASH_BYTES
-from coordinator.refusal import Refusal, listing
+from coordinator.refusal import Refusal, invalid
 from coordinator.seedengine import SALT_BYTES, SEED_BYTES, BadSeed, SeedEngine
 from coordinator.seedshares import BadOwnerKey, EncryptedShare, encrypt_seed
+from coordinator.sent import (
+    Sent,
+    check_history_size,
+    check_policies,
+    sent_packed,
+    sent_plainly,
+)
 from coordinator.state import ConcurrentUpdate, Guard, Keys, NoManifest, State, Stored
 
 if TYPE_CHECKING:
@@ -50,12 +54,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coordinator.userapi")
 
-# Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB: percent-encoded, and once more with reason and hint in base64.
-_MAX_TEXT_BYTES = 6200
 # Anybody may set the first manifest.
 _NOBODY = Approvals(given=(), missing=(), wanted=0)
-_UNESCAPED = string.punctuation.replace("%", "") + " "
-_MAX_FIELD = 200
 
 
 def set_manifest(
@@ -65,8 +65,23 @@ def set_manifest(
 
     A signature must be right, whoever sends it; it then takes the place of an owner's client key.
     """
-    old, manifest = read_request(request, guard)
-    policies, approved = check_update(request, identity, old, manifest)
+    return _put_in_force(sent_plainly(request), identity, guard)
+
+
+def set_packed(
+    request: ext.PackedManifest, identity: PeerIdentity, guard: Guard
+) -> pb.SetManifestResponse:
+    """Put a manifest in force as `set_manifest` does."""
+    old = _in_force(guard)
+    if old is not None and not request.Signatures:
+        # Packs take a while to read.
+        authorise_update(identity.public_key_spki, old.manifest, frozenset())
+    return _put_in_force(sent_packed(request), identity, guard)
+
+
+def _put_in_force(sent: Sent, identity: PeerIdentity, guard: Guard) -> pb.SetManifestResponse:
+    old, manifest = read_sent(sent, guard)
+    approved = check_update(sent, identity, old, manifest)
     shares: tuple[EncryptedShare, ...] = ()
     if old is None:
         engine = SeedEngine(guard.random_bytes(SEED_BYTES), guard.random_bytes(SALT_BYTES))
@@ -77,8 +92,9 @@ def set_manifest(
         old,
         engine=engine,
         manifest=manifest,
-        manifest_bytes=request.Manifest,
-        policies=list(policies.values()),
+        manifest_bytes=sent.manifest,
+        policies=sent.policies,
+        packs=sent.packs,
     )
     transition = new.latest.transition_hash
     if approved.wanted > 1:
@@ -89,7 +105,7 @@ def set_manifest(
         actor=actor_of(identity.public_key_spki),
         transition=transition,
         generation=new.generation,
-        by="signature" if request.Signature else "key",
+        by="signature" if sent.signatures else "key",
     )
     _log.info(
         "SetManifest succeeded",
@@ -102,41 +118,31 @@ def set_manifest(
     )
 
 
-def read_request(request: pb.SetManifestRequest, guard: Guard) -> tuple[State | None, "Manifest"]:
-    """Return the state in force, None before the first manifest, and the manifest of the request."""
-    _check_sizes(request)
+def read_sent(sent: Sent, guard: Guard) -> tuple[State | None, "Manifest"]:
+    """Return the state in force, None before the first manifest, and the manifest that was sent."""
     old = _in_force(guard)
-    return old, _parse_manifest(request.Manifest, guard)
+    return old, _parse_manifest(sent.manifest, guard)
 
 
 def check_update(
-    request: pb.SetManifestRequest, identity: PeerIdentity, old: State | None, manifest: "Manifest"
-) -> tuple[Mapping[str, bytes], Approvals]:
-    """Return the policies by hash, and who approves; raises Refusal unless the caller may put the manifest in force after `old`."""
+    sent: Sent, identity: PeerIdentity, old: State | None, manifest: "Manifest"
+) -> Approvals:
+    """Return who approves; raises Refusal unless the caller may put the manifest in force after `old`."""
     previous = NO_TRANSITION if old is None else old.latest.transition_hash
     # Before the signatures, which a newer transition makes wrong too.
-    _check_previous(request.PreviousTransitionHash, previous)
+    _check_previous(sent.previous, previous)
     signers = signers_of(
-        signatures_in(request),
-        request.Manifest,
-        previous,
-        manifest if old is None else old.manifest,
+        sent.signatures, sent.manifest, previous, manifest if old is None else old.manifest
     )
     approved = _NOBODY
     if old is not None:
         approved = authorise_update(identity.public_key_spki, old.manifest, signers)
         _check_seedshare_owners(manifest, old.manifest)
-    policies = _match_policies(manifest, request.Policies)
+    documents = Documents() if old is None else old.documents
+    check_policies(sent, manifest, documents)
     _check_names(manifest)
-    if old is not None:
-        _check_history_size(old, request.Manifest, policies)
-    return policies, approved
-
-
-def signatures_in(request: pb.SetManifestRequest) -> list[bytes]:
-    """Return all signatures that a request brings."""
-    first = [request.Signature] if request.Signature or request.Approvals else []
-    return [*first, *request.Approvals]
+    check_history_size(sent, documents)
+    return approved
 
 
 def get_seed_shares(
@@ -178,9 +184,34 @@ def get_manifests(
         LostBefore=documents.before.strip(b"\0") and documents.before,
         RootCA=state.ca.root_ca_pem,
         MeshCA=state.ca.mesh_ca_pem,
-        LatestTransition=pb.LatestTransition(
-            TransitionHash=state.latest.transition_hash, Signature=state.latest.signature
-        ),
+        LatestTransition=_latest(state),
+    )
+
+
+def get_packed(
+    request: ext.GetPackedRequest, _identity: PeerIdentity, guard: Guard
+) -> ext.GetPackedResponse:
+    """Return what `get_manifests` does, in packs, and of those only what the caller does not have."""
+    state = guard.current()
+    documents = state.documents
+    known = frozenset(request.Known)
+    packs: list[bytes] = []
+    room = MAX_ANSWER_BYTES
+    for pack in documents.packs:
+        if pack.digest not in known:
+            room -= len(pack.content)
+            if room < 0 and packs:
+                break
+            packs.append(pack.content)
+    return ext.GetPackedResponse(
+        Manifests=[each.manifest_hash for each in documents.generations],
+        LostPolicies=[bytes.fromhex(name) for name in documents.lost_policies],
+        LostBefore=documents.before.strip(b"\0") and documents.before,
+        RootCA=state.ca.root_ca_pem,
+        MeshCA=state.ca.mesh_ca_pem,
+        LatestTransition=_latest(state),
+        Hashes=[pack.digest for pack in documents.packs],
+        Packs=packs,
     )
 
 
@@ -194,7 +225,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
         raise Refusal(REASON_RECOVERED, "coordinator is already recovered") from err
     if request.KnownTransition and len(request.KnownTransition) != HASH_BYTES:
         found = len(request.KnownTransition)
-        raise _invalid(REASON_ARGUMENT, f"known transition has {found} bytes, wanted {HASH_BYTES}")
+        raise invalid(REASON_ARGUMENT, f"known transition has {found} bytes, wanted {HASH_BYTES}")
     # Before the caller is authorised, as the reference product has it: whoever asks learns no more than from verify.
     if not request.Force and guard.presence.others():
         raise Refusal(REASON_PEERS, "rejecting user recovery because recovered peers are available")
@@ -207,7 +238,7 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     try:
         new = guard.reset(old, authorise, known=request.KnownTransition)
     except BadSeed as err:
-        raise _invalid(REASON_SEED, str(err)) from err
+        raise invalid(REASON_SEED, str(err)) from err
     guard.audit.record(
         "recover",
         actor=actor_of(identity.public_key_spki),
@@ -218,16 +249,9 @@ def recover(request: pb.RecoverRequest, identity: PeerIdentity, guard: Guard) ->
     return pb.RecoverResponse()
 
 
-def _check_history_size(old: State, manifest: bytes, policies: Mapping[str, bytes]) -> None:
-    """Refuse an update after which the history would be too large for GetManifests."""
-    known = old.documents.policy_names
-    new = [content for name, content in policies.items() if name not in known]
-    size = old.documents.size + sum(map(len, (manifest, *new)))
-    if size > MAX_HISTORY_BYTES:
-        raise Refusal(
-            REASON_HISTORY_FULL,
-            f"the history would have {size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}",
-        )
+def _latest(state: State) -> pb.LatestTransition:
+    latest = state.latest
+    return pb.LatestTransition(TransitionHash=latest.transition_hash, Signature=latest.signature)
 
 
 def _in_force(guard: Guard) -> State | None:
@@ -237,24 +261,6 @@ def _in_force(guard: Guard) -> State | None:
         return None
 
 
-def _check_sizes(request: pb.SetManifestRequest) -> None:
-    if len(request.Policies) > MAX_POLICIES:
-        raise _invalid(
-            REASON_ARGUMENT,
-            f"found {len(request.Policies)} policies, wanted at most {MAX_POLICIES}",
-        )
-    _check_size("manifest", request.Manifest)
-    for index, policy in enumerate(request.Policies):
-        _check_size(f"policy {index}", policy)
-
-
-def _check_size(name: str, content: bytes) -> None:
-    if len(content) > MAX_OBJECT_BYTES:
-        raise _invalid(
-            REASON_ARGUMENT, f"{name} has {len(content)} bytes, wanted at most {MAX_OBJECT_BYTES}"
-        )
-
-
 def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
     try:
         return guard.parse(content)
@@ -262,16 +268,16 @@ def _parse_manifest(content: bytes, guard: Guard) -> "Manifest":
         errors = [entry for entry in err.findings if entry.severity is Severity.ERROR]
         text = "unmarshaling manifest:\n" + "\n".join(map(str, errors))
         field = errors[0].where.pointer if errors else ""
-        raise _invalid(REASON_MANIFEST, text, field=field) from err
+        raise invalid(REASON_MANIFEST, text, field=field) from err
     except ContrastError as err:
-        raise _invalid(REASON_MANIFEST, f"unmarshaling manifest: {err}") from err
+        raise invalid(REASON_MANIFEST, f"unmarshaling manifest: {err}") from err
 
 
 def _check_previous(expected: bytes, found: bytes) -> None:
     if not expected:
         return
     if len(expected) != HASH_BYTES:
-        raise _invalid(
+        raise invalid(
             REASON_ARGUMENT,
             f"previous transition hash has {len(expected)} bytes, wanted {HASH_BYTES}",
         )
@@ -289,30 +295,19 @@ def _check_seedshare_owners(new: "Manifest", old: "Manifest") -> None:
         raise Refusal(REASON_SEEDSHARE_OWNERS, "changes to seedshare owners are not allowed")
 
 
-def _match_policies(manifest: "Manifest", documents: Iterable[bytes]) -> Mapping[str, bytes]:
-    by_hash = {policy_hash_hex(document): document for document in documents}
-    if missing := sorted(set(manifest.policies) - set(by_hash)):
-        raise _invalid(REASON_POLICIES, f"no policy provided for hash {listing(missing)}")
-    if unknown := sorted(set(by_hash) - set(manifest.policies)):
-        raise _invalid(
-            REASON_POLICIES, f"policy provided that the manifest does not name: {listing(unknown)}"
-        )
-    return by_hash
-
-
 def _check_names(manifest: "Manifest") -> None:
     for policy_hash, entry in manifest.policies.items():
         try:
             general_names(entry.sans)
         except BadName as err:
-            raise _invalid(REASON_MANIFEST, f"policy {policy_hash}: {err}") from err
+            raise invalid(REASON_MANIFEST, f"policy {policy_hash}: {err}") from err
 
 
 def _encrypt_seed(engine: SeedEngine, manifest: "Manifest") -> tuple[EncryptedShare, ...]:
     try:
         return encrypt_seed(engine.seed, manifest.seedshare_owner_pub_keys or ())
     except BadOwnerKey as err:
-        raise _invalid(REASON_MANIFEST, f"initializing seed engine: {err}") from err
+        raise invalid(REASON_MANIFEST, f"initializing seed engine: {err}") from err
 
 
 def _render_shares(engine: SeedEngine, shares: Iterable[EncryptedShare]) -> pb.SeedShareDocument:
@@ -323,16 +318,3 @@ def _render_shares(engine: SeedEngine, shares: Iterable[EncryptedShare]) -> pb.S
             for share in shares
         ],
     )
-
-
-def _invalid(reason: str, message: str, *, field: str = "") -> Refusal:
-    return Refusal(reason, _cut(message), found={"field": field[:_MAX_FIELD]} if field else None)
-
-
-def _cut(message: str) -> str:
-    room = float(_MAX_TEXT_BYTES)
-    for position, char in enumerate(message):
-        room -= len(quote(char, safe=_UNESCAPED)) + len(char.encode()) * 4 / 3
-        if room < 0:
-            return message[:position] + "..."
-    return message

@@ -25,33 +25,39 @@ _sym_db = _symbol_database.Default()
 from contrast_tasks.api import userapi_pb2 as contrast__tasks_dot_api_dot_userapi__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ontrast_tasks/api/ext.proto\x12\x0f\x63ontrast.ext.v1\x1a contrast_tasks/api/userapi.proto\"\x16\n\x14GetSeedSharesRequest\"J\n\x15GetSeedSharesResponse\x12\x31\n\rSeedSharesDoc\x18\x01 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"\x12\n\x10GetStatusRequest\"\xcb\x01\n\x11GetStatusResponse\x12\x0f\n\x07Version\x18\x01 \x01(\t\x12\r\n\x05State\x18\x02 \x01(\t\x12\x0e\n\x06Reason\x18\x03 \x01(\t\x12\x12\n\nGeneration\x18\x04 \x01(\x04\x12\x16\n\x0eTransitionHash\x18\x05 \x01(\x0c\x12\x16\n\x0eRootCANotAfter\x18\x06 \x01(\x03\x12\x16\n\x0eMeshCANotAfter\x18\x07 \x01(\x03\x12\x19\n\x0cPeersServing\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_PeersServing\"0\n\nAuditEntry\x12\x0f\n\x07\x43ontent\x18\x01 \x01(\x0c\x12\x11\n\tSignature\x18\x02 \x01(\x0c\":\n\nAuditBlock\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\"\"\n\x12GetAuditLogRequest\x12\x0c\n\x04\x46rom\x18\x01 \x01(\x04\"n\n\x13GetAuditLogResponse\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\x12\x11\n\tUnwritten\x18\x02 \x03(\x0c\x12\x16\n\x0eTransactionKey\x18\x03 \x01(\x0c\"\xc2\x01\n\x0eWorkloadChange\x12\x0c\n\x04Name\x18\x01 \x01(\t\x12\x11\n\tOldPolicy\x18\x02 \x01(\t\x12\x11\n\tNewPolicy\x18\x03 \x01(\t\x12\x0f\n\x07OldSANs\x18\x04 \x03(\t\x12\x0f\n\x07NewSANs\x18\x05 \x03(\t\x12\x1b\n\x13OldWorkloadSecretID\x18\x06 \x01(\t\x12\x1b\n\x13NewWorkloadSecretID\x18\x07 \x01(\t\x12\x0f\n\x07OldRole\x18\x08 \x01(\t\x12\x0f\n\x07NewRole\x18\t \x01(\t\"\xfb\x03\n\x14PlanManifestResponse\x12\x1d\n\x15\x43urrentTransitionHash\x18\x01 \x01(\x0c\x12\x1a\n\x12NextTransitionHash\x18\x02 \x01(\x0c\x12\x0f\n\x07Refusal\x18\x03 \x01(\t\x12\x11\n\tUnchanged\x18\x04 \x01(\x08\x12\x32\n\tWorkloads\x18\x05 \x03(\x0b\x32\x1f.contrast.ext.v1.WorkloadChange\x12\x1e\n\x16ReferenceValuesChanged\x18\x06 \x01(\x08\x12\x13\n\x0bOwnersAdded\x18\x07 \x03(\t\x12\x15\n\rOwnersRemoved\x18\x08 \x03(\t\x12\x1e\n\x16SeedshareOwnersChanged\x18\t \x01(\x08\x12\x16\n\x0eLocksOutCaller\x18\n \x01(\x08\x12\r\n\x05\x46inal\x18\x0b \x01(\x08\x12\x15\n\rRotatesMeshCA\x18\x0c \x01(\x08\x12\x0f\n\x07Restart\x18\r \x03(\t\x12\x1d\n\x15LostWorkloadSecretIDs\x18\x0e \x03(\t\x12\x15\n\rRefusalReason\x18\x0f \x01(\t\x12\x17\n\x0f\x41pprovalsWanted\x18\x10 \x01(\r\x12\x12\n\nApprovedBy\x18\x11 \x03(\t\x12\x15\n\rNotApprovedBy\x18\x12 \x03(\t\x12\x1b\n\x13NextApprovalsWanted\x18\x13 \x01(\r2\xf2\x02\n\x0e\x43oordinatorExt\x12^\n\rGetSeedShares\x12%.contrast.ext.v1.GetSeedSharesRequest\x1a&.contrast.ext.v1.GetSeedSharesResponse\x12R\n\tGetStatus\x12!.contrast.ext.v1.GetStatusRequest\x1a\".contrast.ext.v1.GetStatusResponse\x12X\n\x0bGetAuditLog\x12#.contrast.ext.v1.GetAuditLogRequest\x1a$.contrast.ext.v1.GetAuditLogResponse\x12R\n\x0cPlanManifest\x12\x1b.userapi.SetManifestRequest\x1a%.contrast.ext.v1.PlanManifestResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ontrast_tasks/api/ext.proto\x12\x0f\x63ontrast.ext.v1\x1a contrast_tasks/api/userapi.proto\"e\n\x0ePackedManifest\x12\x10\n\x08Manifest\x18\x01 \x01(\x0c\x12\x1e\n\x16PreviousTransitionHash\x18\x02 \x01(\x0c\x12\x12\n\nSignatures\x18\x03 \x03(\x0c\x12\r\n\x05Packs\x18\x04 \x03(\x0c\"!\n\x10GetPackedRequest\x12\r\n\x05Known\x18\x01 \x03(\x0c\"\xc4\x01\n\x11GetPackedResponse\x12\x11\n\tManifests\x18\x01 \x03(\x0c\x12\x14\n\x0cLostPolicies\x18\x02 \x03(\x0c\x12\x12\n\nLostBefore\x18\x03 \x01(\x0c\x12\x0e\n\x06RootCA\x18\x04 \x01(\x0c\x12\x0e\n\x06MeshCA\x18\x05 \x01(\x0c\x12\x33\n\x10LatestTransition\x18\x06 \x01(\x0b\x32\x19.userapi.LatestTransition\x12\x0e\n\x06Hashes\x18\x07 \x03(\x0c\x12\r\n\x05Packs\x18\x08 \x03(\x0c\"\x16\n\x14GetSeedSharesRequest\"J\n\x15GetSeedSharesResponse\x12\x31\n\rSeedSharesDoc\x18\x01 \x01(\x0b\x32\x1a.userapi.SeedShareDocument\"\x12\n\x10GetStatusRequest\"\xcb\x01\n\x11GetStatusResponse\x12\x0f\n\x07Version\x18\x01 \x01(\t\x12\r\n\x05State\x18\x02 \x01(\t\x12\x0e\n\x06Reason\x18\x03 \x01(\t\x12\x12\n\nGeneration\x18\x04 \x01(\x04\x12\x16\n\x0eTransitionHash\x18\x05 \x01(\x0c\x12\x16\n\x0eRootCANotAfter\x18\x06 \x01(\x03\x12\x16\n\x0eMeshCANotAfter\x18\x07 \x01(\x03\x12\x19\n\x0cPeersServing\x18\x08 \x01(\rH\x00\x88\x01\x01\x42\x0f\n\r_PeersServing\"0\n\nAuditEntry\x12\x0f\n\x07\x43ontent\x18\x01 \x01(\x0c\x12\x11\n\tSignature\x18\x02 \x01(\x0c\":\n\nAuditBlock\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\"\"\n\x12GetAuditLogRequest\x12\x0c\n\x04\x46rom\x18\x01 \x01(\x04\"n\n\x13GetAuditLogResponse\x12,\n\x07\x45ntries\x18\x01 \x03(\x0b\x32\x1b.contrast.ext.v1.AuditEntry\x12\x11\n\tUnwritten\x18\x02 \x03(\x0c\x12\x16\n\x0eTransactionKey\x18\x03 \x01(\x0c\"\xc2\x01\n\x0eWorkloadChange\x12\x0c\n\x04Name\x18\x01 \x01(\t\x12\x11\n\tOldPolicy\x18\x02 \x01(\t\x12\x11\n\tNewPolicy\x18\x03 \x01(\t\x12\x0f\n\x07OldSANs\x18\x04 \x03(\t\x12\x0f\n\x07NewSANs\x18\x05 \x03(\t\x12\x1b\n\x13OldWorkloadSecretID\x18\x06 \x01(\t\x12\x1b\n\x13NewWorkloadSecretID\x18\x07 \x01(\t\x12\x0f\n\x07OldRole\x18\x08 \x01(\t\x12\x0f\n\x07NewRole\x18\t \x01(\t\"\xfb\x03\n\x14PlanManifestResponse\x12\x1d\n\x15\x43urrentTransitionHash\x18\x01 \x01(\x0c\x12\x1a\n\x12NextTransitionHash\x18\x02 \x01(\x0c\x12\x0f\n\x07Refusal\x18\x03 \x01(\t\x12\x11\n\tUnchanged\x18\x04 \x01(\x08\x12\x32\n\tWorkloads\x18\x05 \x03(\x0b\x32\x1f.contrast.ext.v1.WorkloadChange\x12\x1e\n\x16ReferenceValuesChanged\x18\x06 \x01(\x08\x12\x13\n\x0bOwnersAdded\x18\x07 \x03(\t\x12\x15\n\rOwnersRemoved\x18\x08 \x03(\t\x12\x1e\n\x16SeedshareOwnersChanged\x18\t \x01(\x08\x12\x16\n\x0eLocksOutCaller\x18\n \x01(\x08\x12\r\n\x05\x46inal\x18\x0b \x01(\x08\x12\x15\n\rRotatesMeshCA\x18\x0c \x01(\x08\x12\x0f\n\x07Restart\x18\r \x03(\t\x12\x1d\n\x15LostWorkloadSecretIDs\x18\x0e \x03(\t\x12\x15\n\rRefusalReason\x18\x0f \x01(\t\x12\x17\n\x0f\x41pprovalsWanted\x18\x10 \x01(\r\x12\x12\n\nApprovedBy\x18\x11 \x03(\t\x12\x15\n\rNotApprovedBy\x18\x12 \x03(\t\x12\x1b\n\x13NextApprovalsWanted\x18\x13 \x01(\r2\xe8\x04\n\x0e\x43oordinatorExt\x12^\n\rGetSeedShares\x12%.contrast.ext.v1.GetSeedSharesRequest\x1a&.contrast.ext.v1.GetSeedSharesResponse\x12R\n\tGetStatus\x12!.contrast.ext.v1.GetStatusRequest\x1a\".contrast.ext.v1.GetStatusResponse\x12X\n\x0bGetAuditLog\x12#.contrast.ext.v1.GetAuditLogRequest\x1a$.contrast.ext.v1.GetAuditLogResponse\x12R\n\x0cPlanManifest\x12\x1b.userapi.SetManifestRequest\x1a%.contrast.ext.v1.PlanManifestResponse\x12J\n\tSetPacked\x12\x1f.contrast.ext.v1.PackedManifest\x1a\x1c.userapi.SetManifestResponse\x12T\n\nPlanPacked\x12\x1f.contrast.ext.v1.PackedManifest\x1a%.contrast.ext.v1.PlanManifestResponse\x12R\n\tGetPacked\x12!.contrast.ext.v1.GetPackedRequest\x1a\".contrast.ext.v1.GetPackedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'contrast_tasks.api.ext_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSEEDSHARESREQUEST']._serialized_start=83
-  _globals['_GETSEEDSHARESREQUEST']._serialized_end=105
-  _globals['_GETSEEDSHARESRESPONSE']._serialized_start=107
-  _globals['_GETSEEDSHARESRESPONSE']._serialized_end=181
-  _globals['_GETSTATUSREQUEST']._serialized_start=183
-  _globals['_GETSTATUSREQUEST']._serialized_end=201
-  _globals['_GETSTATUSRESPONSE']._serialized_start=204
-  _globals['_GETSTATUSRESPONSE']._serialized_end=407
-  _globals['_AUDITENTRY']._serialized_start=409
-  _globals['_AUDITENTRY']._serialized_end=457
-  _globals['_AUDITBLOCK']._serialized_start=459
-  _globals['_AUDITBLOCK']._serialized_end=517
-  _globals['_GETAUDITLOGREQUEST']._serialized_start=519
-  _globals['_GETAUDITLOGREQUEST']._serialized_end=553
-  _globals['_GETAUDITLOGRESPONSE']._serialized_start=555
-  _globals['_GETAUDITLOGRESPONSE']._serialized_end=665
-  _globals['_WORKLOADCHANGE']._serialized_start=668
-  _globals['_WORKLOADCHANGE']._serialized_end=862
-  _globals['_PLANMANIFESTRESPONSE']._serialized_start=865
-  _globals['_PLANMANIFESTRESPONSE']._serialized_end=1372
-  _globals['_COORDINATOREXT']._serialized_start=1375
-  _globals['_COORDINATOREXT']._serialized_end=1745
+  _globals['_PACKEDMANIFEST']._serialized_start=83
+  _globals['_PACKEDMANIFEST']._serialized_end=184
+  _globals['_GETPACKEDREQUEST']._serialized_start=186
+  _globals['_GETPACKEDREQUEST']._serialized_end=219
+  _globals['_GETPACKEDRESPONSE']._serialized_start=222
+  _globals['_GETPACKEDRESPONSE']._serialized_end=418
+  _globals['_GETSEEDSHARESREQUEST']._serialized_start=420
+  _globals['_GETSEEDSHARESREQUEST']._serialized_end=442
+  _globals['_GETSEEDSHARESRESPONSE']._serialized_start=444
+  _globals['_GETSEEDSHARESRESPONSE']._serialized_end=518
+  _globals['_GETSTATUSREQUEST']._serialized_start=520
+  _globals['_GETSTATUSREQUEST']._serialized_end=538
+  _globals['_GETSTATUSRESPONSE']._serialized_start=541
+  _globals['_GETSTATUSRESPONSE']._serialized_end=744
+  _globals['_AUDITENTRY']._serialized_start=746
+  _globals['_AUDITENTRY']._serialized_end=794
+  _globals['_AUDITBLOCK']._serialized_start=796
+  _globals['_AUDITBLOCK']._serialized_end=854
+  _globals['_GETAUDITLOGREQUEST']._serialized_start=856
+  _globals['_GETAUDITLOGREQUEST']._serialized_end=890
+  _globals['_GETAUDITLOGRESPONSE']._serialized_start=892
+  _globals['_GETAUDITLOGRESPONSE']._serialized_end=1002
+  _globals['_WORKLOADCHANGE']._serialized_start=1005
+  _globals['_WORKLOADCHANGE']._serialized_end=1199
+  _globals['_PLANMANIFESTRESPONSE']._serialized_start=1202
+  _globals['_PLANMANIFESTRESPONSE']._serialized_end=1709
+  _globals['_COORDINATOREXT']._serialized_start=1712
+  _globals['_COORDINATOREXT']._serialized_end=2328
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,44 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class PackedManifest(_message.Message):
+    __slots__ = ("Manifest", "PreviousTransitionHash", "Signatures", "Packs")
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUSTRANSITIONHASH_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    Manifest: bytes
+    PreviousTransitionHash: bytes
+    Signatures: _containers.RepeatedScalarFieldContainer[bytes]
+    Packs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, Manifest: _Optional[bytes] = ..., PreviousTransitionHash: _Optional[bytes] = ..., Signatures: _Optional[_Iterable[bytes]] = ..., Packs: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class GetPackedRequest(_message.Message):
+    __slots__ = ("Known",)
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    Known: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, Known: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class GetPackedResponse(_message.Message):
+    __slots__ = ("Manifests", "LostPolicies", "LostBefore", "RootCA", "MeshCA", "LatestTransition", "Hashes", "Packs")
+    MANIFESTS_FIELD_NUMBER: _ClassVar[int]
+    LOSTPOLICIES_FIELD_NUMBER: _ClassVar[int]
+    LOSTBEFORE_FIELD_NUMBER: _ClassVar[int]
+    ROOTCA_FIELD_NUMBER: _ClassVar[int]
+    MESHCA_FIELD_NUMBER: _ClassVar[int]
+    LATESTTRANSITION_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    PACKS_FIELD_NUMBER: _ClassVar[int]
+    Manifests: _containers.RepeatedScalarFieldContainer[bytes]
+    LostPolicies: _containers.RepeatedScalarFieldContainer[bytes]
+    LostBefore: bytes
+    RootCA: bytes
+    MeshCA: bytes
+    LatestTransition: _userapi_pb2.LatestTransition
+    Hashes: _containers.RepeatedScalarFieldContainer[bytes]
+    Packs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, Manifests: _Optional[_Iterable[bytes]] = ..., LostPolicies: _Optional[_Iterable[bytes]] = ..., LostBefore: _Optional[bytes] = ..., RootCA: _Optional[bytes] = ..., MeshCA: _Optional[bytes] = ..., LatestTransition: _Optional[_Union[_userapi_pb2.LatestTransition, _Mapping]] = ..., Hashes: _Optional[_Iterable[bytes]] = ..., Packs: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class GetSeedSharesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -164,6 +164,11 @@ def plan_manifest(
         ext.PlanManifestResponse.FromString,
         timeout_s=timeout_s,
     )
+    return plan_of(answer)
+
+
+def plan_of(answer: ext.PlanManifestResponse) -> ManifestPlan:
+    """Return what an answer says."""
     return ManifestPlan(
         current_transition=answer.CurrentTransitionHash,
         next_transition=answer.NextTransitionHash,

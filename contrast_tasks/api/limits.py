@@ -1,13 +1,17 @@
 """Size limits that client and Coordinator share, in bytes, and the gRPC options of the Coordinator's servers."""
 
+from contrast_tasks.manifest.sizes import MAX_REQUEST_BYTES
+
 # One policy has 50-100 KiB and GetManifests returns the whole history; gRPC's default is 4 MiB.
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
 # All manifests and policies of a response; certificates and framing take the rest.
 MAX_HISTORY_BYTES = MAX_RESPONSE_BYTES - 1024 * 1024
-# One stored object must fit a ConfigMap.
-MAX_OBJECT_BYTES = 1024 * 1024 - 1
-
+# Packs of a request, each of which takes a while to read, and of an answer; all of a history, which stays in memory.
+MAX_PACKS = 32
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+MAX_PACKED_HISTORY_BYTES = 128 * 1024 * 1024
+# What its keys and names take in memory.
+PACK_BYTES = 1024
 # A request could hold millions of empty documents.
 MAX_POLICIES = 16_384
 # Requests of the mesh API are empty.

@@ -16,12 +16,13 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 
 MAX_RAW_BYTES = 8 * 1024 * 1024
 """What one stream may hold. A manifest of 10,000 workloads has 3 MB."""
@@ -60,6 +61,36 @@ class Pack:
         for name, indexes in zip(self.sizes, layout.documents, strict=True):
             if wanted is None or name in wanted:
                 yield name, b"".join(layout.part(index) for index in indexes)
+
+
+class PackedDocuments(Collection[bytes]):
+    """Some documents of packs, put together one after the other whenever somebody goes through them.
+
+    hashes: of the documents (hex). A document that several packs hold is taken from the first.
+    """
+
+    def __init__(self, packs: Iterable[Pack], hashes: AbstractSet[str]) -> None:
+        self._chosen: list[tuple[Pack, set[str]]] = []
+        left = set(hashes)
+        for pack in packs:
+            if here := left & pack.sizes.keys():
+                self._chosen.append((pack, here))
+                left -= here
+        self.hashes = hashes - left
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Yield hash (hex) and bytes of each document."""
+        for pack, hashes in self._chosen:
+            yield from pack.documents(hashes)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (content for _, content in self.items())
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __contains__(self, document: object) -> bool:
+        return isinstance(document, bytes) and hashlib.sha256(document).hexdigest() in self.hashes
 
 
 class _Layout(NamedTuple):

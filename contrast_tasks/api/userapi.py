@@ -1,7 +1,8 @@
 """The user API from the client's side: set a manifest, read the history, recover."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ import grpc
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.calls import call_unary
+from contrast_tasks.api.packs import PackedDocuments
+from contrast_tasks.manifest.hashes import policy_hash_hex
 
 # Later releases of the reference product renamed the package, and with it the path on the wire.
 SERVICES = ("userapi.UserAPI", "edgelesssys.contrast.userapi.UserAPI")
@@ -46,13 +49,25 @@ class ManifestHistory:
     """
 
     manifests: tuple[bytes, ...]
-    policies: tuple[bytes, ...]
+    policies: Collection[bytes]
     root_ca_pem: bytes
     mesh_ca_pem: bytes
     latest_transition: LatestTransition | None
     lost_manifests: Mapping[int, bytes] = field(default_factory=dict)
     lost_policies: frozenset[str] = frozenset()
     lost_before: bytes = b""
+
+    def policies_by_hash(self) -> Iterable[tuple[str, bytes]]:
+        """Return hash (hex) and bytes of each policy, to be gone through once."""
+        if isinstance(self.policies, PackedDocuments):
+            return self.policies.items()
+        return ((policy_hash_hex(policy), policy) for policy in self.policies)
+
+    def policy_hashes(self) -> AbstractSet[str]:
+        """Return the hashes of all policies, in hex."""
+        if isinstance(self.policies, PackedDocuments):
+            return self.policies.hashes
+        return {name for name, _ in self.policies_by_hash()}
 
 
 def set_manifest(
@@ -86,6 +101,11 @@ def set_manifest(
         pb.SetManifestResponse.FromString,
         timeout_s=timeout_s,
     )
+    return result_of(response)
+
+
+def result_of(response: pb.SetManifestResponse) -> SetManifestResult:
+    """Return what an answer says."""
     shares = response.SeedSharesDoc if response.HasField("SeedSharesDoc") else None
     return SetManifestResult(
         root_ca_pem=response.RootCA,
@@ -107,7 +127,6 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
         pb.GetManifestsResponse.FromString,
         timeout_s=timeout_s,
     )
-    latest = response.LatestTransition if response.HasField("LatestTransition") else None
     lost = {entry.Index: entry.Hash for entry in response.LostManifests}
     manifests = list(response.Manifests)
     for index in sorted(lost):
@@ -120,10 +139,18 @@ def get_manifests(channel: grpc.Channel, timeout_s: float) -> ManifestHistory:
         policies=tuple(response.Policies),
         root_ca_pem=response.RootCA,
         mesh_ca_pem=response.MeshCA,
-        latest_transition=None
-        if latest is None
-        else LatestTransition(transition_hash=latest.TransitionHash, signature=latest.Signature),
+        latest_transition=latest_of(response),
     )
+
+
+def latest_of(
+    response: pb.GetManifestsResponse | ext.GetPackedResponse,
+) -> LatestTransition | None:
+    """Return the newest transition of an answer, None if it has none."""
+    if not response.HasField("LatestTransition"):
+        return None
+    latest = response.LatestTransition
+    return LatestTransition(transition_hash=latest.TransitionHash, signature=latest.Signature)
 
 
 def get_seed_shares(channel: grpc.Channel, timeout_s: float) -> dict[str, Any]:

@@ -229,6 +229,12 @@ SIMULATED_ROOT = define(
     advice=_GENERATE,
 )
 
+PLAIN_SIZE = define(
+    "M070 plain-size error|warning",
+    "manifest and policies are larger than clients and Coordinators of the reference product take",
+    "set with contrast-tasks, whose Coordinator takes them in packs, or give a part of the workloads a Coordinator of their own",
+)
+
 MISSING_VALUES = frozenset(
     {
         MISSING_MEASUREMENT,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.input_files import read_input
-from contrast_tasks.errors import MismatchError, NotAuthorised, UsageError
+from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
     Annotated,
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
     from contrast_tasks.manifest.model import Manifest
-
-_FRAME_BYTES = 8  # the most that protobuf adds to a document
 
 
 def deployed_objects(
@@ -63,25 +61,6 @@ def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: st
         "manifest and deployment do not have the same policies\n" + "\n".join(lines),
         hint=f"generate, deploy and set belong together: '{command('deploy set')}'",
     )
-
-
-def check_size(manifest: bytes, policies: Mapping[str, bytes]) -> None:
-    """Raise UsageError if they are too large; a Coordinator would refuse them only after all was sent."""
-    from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_REQUEST_BYTES
-
-    for what, document in {"the manifest": manifest, **policies}.items():
-        if len(document) > MAX_OBJECT_BYTES:
-            name = what if document is manifest else f"policy {what}"
-            raise UsageError(
-                f"{name} has {len(document)} bytes, a coordinator takes at most {MAX_OBJECT_BYTES}"
-            )
-    size = sum(len(document) + _FRAME_BYTES for document in (manifest, *policies.values()))
-    if size > MAX_REQUEST_BYTES:
-        raise UsageError(
-            f"the manifest and its {len(policies)} policies have {size} bytes, "
-            f"a coordinator takes at most {MAX_REQUEST_BYTES}",
-            hint="give a part of the workloads a coordinator of their own",
-        )
 
 
 def differences_from_generated(manifest: "Manifest", settings: Settings, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from contrast_tasks.client.deployed import Given, coordinator_address
+from contrast_tasks.client.kept_packs import KeptPacks
 from contrast_tasks.client.session import Session, dial
 from contrast_tasks.errors import CoordinatorUnreachable
 from contrast_tasks.files import norm_path
@@ -60,7 +61,7 @@ class Coordinator:
     """One Coordinator's user API.
 
     project: root of the project in whose local deployment it runs, None if it was named on the command line.
-    say: receives the line about waiting.
+    say: receives the line about waiting. kept: what was received of its history before.
     """
 
     host: str
@@ -68,6 +69,7 @@ class Coordinator:
     project: Path | None
     say: Callable[[str], None]
     reach: Reach
+    kept: KeptPacks | None = None
 
     @classmethod
     def find(
@@ -76,7 +78,14 @@ class Coordinator:
         """Return the Coordinator at HOST:PORT; given None: the local deployment's. Raises ClusterError, UsageError."""
         host, port = coordinator_address(settings, given)
         project = settings.root if given is None and settings.is_local else None
-        return cls(host=host, port=port, project=project, say=say, reach=reach)
+        return cls(
+            host=host,
+            port=port,
+            project=project,
+            say=say,
+            reach=reach,
+            kept=KeptPacks(settings.root),
+        )
 
     @property
     def address(self) -> str:
@@ -102,6 +111,7 @@ class Coordinator:
             with self.reach.connect(
                 self.host, self.port, manifest=manifest, client_key=client_key
             ) as session:
+                session.kept = self.kept
                 yield session
         except CoordinatorUnreachable as err:
             if err.reason == REASON_RECOVERY:

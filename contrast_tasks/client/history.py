@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from contrast_tasks.api.ca_names import MESH_CA, ROOT_CA
-from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 
@@ -52,9 +51,10 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
     must be the end of the hash chain over all manifests and come with a signature; by which key is the Coordinator's secret.
     The manifests' contents are not checked here.
     """
+    from contrast_tasks.manifest.hashes import named_policies
     from contrast_tasks.manifest.signing import is_signature
 
-    presented = {sha256_hex(policy) for policy in history.policies}
+    presented = history.policy_hashes()
     named: set[str] = set()
     if len(history.manifests) - 1 in history.lost_manifests:
         raise MismatchError(f"{subject} lost the manifest in force")
@@ -62,7 +62,7 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
         if number in history.lost_manifests:
             continue
         is_newest = number == len(history.manifests) - 1
-        policies = _policy_hashes(content)
+        policies = named_policies(content)
         if policies is None:
             raise MismatchError(f"{subject} presents a manifest {number} that is not a manifest")
         lost = frozenset() if is_newest else history.lost_policies
@@ -82,14 +82,6 @@ def check_history(history: "ManifestHistory", subject: str) -> None:
         )
     if latest is not None and not is_signature(latest.signature):
         raise MismatchError(f"{subject} presents a newest transition without a signature over it")
-
-
-def _policy_hashes(manifest: bytes) -> set[str] | None:
-    """Return the hashes of the policies that a manifest names, None if it is not a manifest."""
-    try:
-        return {name for name, _ in parse_json(manifest).at("Policies").members()}
-    except DecodeError:
-        return None
 
 
 def check_certificates(root_ca_pem: bytes, mesh_ca_pem: bytes, subject: str, now: datetime) -> None:

@@ -8,6 +8,7 @@ from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
+from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.model import Settings
@@ -95,7 +96,8 @@ def _plan(
     from contrast_tasks.api.errors import CoordinatorFailed
 
     try:
-        return session.plan_manifest(planned, policies, signatures)
+        documents = {policy_hash_hex(each): each for each in policies}
+        return session.plan_manifest(planned, documents, signatures)
     except CoordinatorFailed as err:
         if not err.is_unknown:
             raise

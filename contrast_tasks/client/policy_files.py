@@ -8,7 +8,7 @@ Source: docs/internals/releases.md 2.6.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from contrast_tasks.errors import Location, MismatchError
@@ -27,23 +27,20 @@ def policy_key_of(name: str) -> str:
     return next((match[1] for match in matches if match is not None), "")
 
 
-def policy_files(documents: Iterable[bytes]) -> Mapping[str, bytes]:
-    """Return name and content of the files for policies from a Coordinator, which are not judged."""
-    files: dict[str, bytes] = {}
-    for document in documents:
-        key = sha256_hex(document)
+def policy_files(documents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files for policies from a Coordinator, by key, which are not judged."""
+    for key, document in documents:
         try:
             read = parse_document(document)
         except DocumentError:
-            files[f"policy.{key}.rego"] = document
+            yield f"policy.{key}.rego", document
             continue
         if read.channel == "initdata":
-            files[f"initdata.{key}.toml"] = document
+            yield f"initdata.{key}.toml", document
             continue
-        files[f"policy.{key}.rego"] = read.policy
+        yield f"policy.{key}.rego", read.policy
         if read.channel == "gzip":
-            files[f"policy.{key}.rego.gz"] = document
-    return files
+            yield f"policy.{key}.rego.gz", document
 
 
 def load_policies(folder: Path) -> dict[str, bytes]:

@@ -1,22 +1,25 @@
 """One attested connection to a Coordinator: for calls of its user API, or only to read its evidence."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import endorsements_folder
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
 from contrast_tasks.attestation.errors import HardwareRejected
 from contrast_tasks.attestation.validators import validators_for
+from contrast_tasks.client.kept_packs import KeptPacks
 from contrast_tasks.errors import (
     ContrastError,
     CoordinatorUnreachable,
     EvidenceRejected,
     MismatchError,
+    UsageError,
 )
 from contrast_tasks.evidence_documents import OID_SNP, OID_TDX
 from contrast_tasks.report.hints import command
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
     import grpc
 
     from contrast_tasks.api.extension import AuditLog, CoordinatorStatus, ManifestPlan
+    from contrast_tasks.api.packs import Pack
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult
     from contrast_tasks.atls.client import AtlsChannel
     from contrast_tasks.atls.types import PrivateKey, Validators
     from contrast_tasks.manifest.model import Manifest
+
+Result = TypeVar("Result")
 
 HANDSHAKE_S = 30.0
 CALL_LIMIT_S = 60.0
@@ -43,39 +49,110 @@ class NoCoordinator(CoordinatorUnreachable):
     is_passing = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Session:
-    """The calls of the user API on one attested connection; `channel` is gRPC's."""
+    """The calls of the user API on one attested connection; `channel` is gRPC's.
+
+    Manifests and policies travel in packs, unless the Coordinator does not know them, as that of the reference product.
+    kept: the packs of earlier sessions, None if there are none.
+    """
 
     channel: "grpc.Channel"
+    kept: KeptPacks | None = None
+    # None before the first call that could tell.
+    _has_packs: bool | None = None
+    _packs: "Mapping[bytes, Pack] | None" = None
+    _policies: AbstractSet[str] = frozenset()
 
     def set_manifest(
         self,
         manifest: bytes,
-        policies: Sequence[bytes],
+        policies: Mapping[str, bytes],
         previous: bytes,
         signatures: Sequence[bytes],
     ) -> "SetManifestResult":
-        """Put the manifest in force; previous: the transition hash (32 bytes) it must follow, zeros for none.
+        """Put the manifest in force; policies: by hash; previous: the transition hash (32 bytes) it must follow, zeros for none.
 
         signatures: of owners over the next transition.
         """
-        from contrast_tasks.api import userapi
+        from contrast_tasks.api import packed, userapi
 
-        return userapi.set_manifest(
-            self.channel,
-            manifest,
-            policies,
-            CALL_LIMIT_S,
-            previous_transition_hash=previous,
-            signatures=signatures,
+        def plainly() -> "SetManifestResult":
+            _refuse_oversized(manifest, policies)
+            return userapi.set_manifest(
+                self.channel,
+                manifest,
+                list(policies.values()),
+                CALL_LIMIT_S,
+                previous_transition_hash=previous,
+                signatures=signatures,
+            )
+
+        return self._call(
+            lambda: packed.set_manifest(
+                self.channel,
+                manifest,
+                self._new(policies),
+                CALL_LIMIT_S,
+                previous_transition_hash=previous,
+                signatures=signatures,
+            ),
+            plainly,
         )
 
     def get_manifests(self) -> "ManifestHistory":
         """Return the whole history."""
-        from contrast_tasks.api import userapi
+        from contrast_tasks.api import packed, userapi
 
-        return userapi.get_manifests(self.channel, CALL_LIMIT_S)
+        def in_packs() -> "ManifestHistory":
+            if self._packs is None:
+                self._packs = {} if self.kept is None else self.kept.load()
+            history, packs = packed.get_history(self.channel, self._packs, CALL_LIMIT_S)
+            if self.kept is not None and packs.keys() != self._packs.keys():
+                self.kept.keep(packs)
+            self._packs, self._policies = packs, history.policy_hashes()
+            return history
+
+        return self._call(in_packs, lambda: userapi.get_manifests(self.channel, CALL_LIMIT_S))
+
+    def plan_manifest(
+        self, manifest: bytes, policies: Mapping[str, bytes], signatures: Sequence[bytes]
+    ) -> "ManifestPlan":
+        """Return what setting the manifest would do; policies: by hash."""
+        from contrast_tasks.api import extension, packed
+
+        return self._call(
+            lambda: packed.plan_manifest(
+                self.channel, manifest, self._new(policies), CALL_LIMIT_S, signatures=signatures
+            ),
+            lambda: extension.plan_manifest(
+                self.channel,
+                manifest,
+                list(policies.values()),
+                CALL_LIMIT_S,
+                signatures=signatures,
+            ),
+        )
+
+    def _new(self, policies: Mapping[str, bytes]) -> list[bytes]:
+        """Return the policies that the Coordinator's history does not have."""
+        return [content for name, content in policies.items() if name not in self._policies]
+
+    def _call(self, in_packs: Callable[[], Result], plainly: Callable[[], Result]) -> Result:
+        """Return the result of the first call, of the second if the Coordinator does not know the first one."""
+        from contrast_tasks.api.errors import CoordinatorFailed
+
+        if self._has_packs is not False:
+            try:
+                done = in_packs()
+            except CoordinatorFailed as err:
+                if self._has_packs or not err.is_unknown:
+                    raise
+                self._has_packs = False
+            else:
+                self._has_packs = True
+                return done
+        return plainly()
 
     def get_seed_shares(self) -> dict[str, Any]:
         """Return the content of seed-shares.json once more."""
@@ -95,16 +172,6 @@ class Session:
 
         return extension.get_audit_log(self.channel, CALL_LIMIT_S)
 
-    def plan_manifest(
-        self, manifest: bytes, policies: Sequence[bytes], signatures: Sequence[bytes]
-    ) -> "ManifestPlan":
-        """Return what setting the manifest would do."""
-        from contrast_tasks.api import extension
-
-        return extension.plan_manifest(
-            self.channel, manifest, policies, CALL_LIMIT_S, signatures=signatures
-        )
-
     def recover(self, *, seed: bytes, salt: bytes, force: bool, known: bytes) -> None:
         """Give a restarted Coordinator its seed back; known: a transition seen before (32 bytes), empty for none."""
         from contrast_tasks.api import userapi
@@ -116,6 +183,18 @@ class Session:
             timeout_s=CALL_LIMIT_S,
             force=force,
             known_transition=known,
+        )
+
+
+def _refuse_oversized(manifest: bytes, policies: Mapping[str, bytes]) -> None:
+    """Raise UsageError for what a Coordinator without packs would refuse only after all was sent."""
+    from contrast_tasks.manifest.sizes import excesses
+
+    sizes = {name: len(content) for name, content in policies.items()}
+    for text in excesses(len(manifest), sizes):
+        raise UsageError(
+            f"this coordinator does not take documents in packs: {text}",
+            hint="give a part of the workloads a coordinator of their own, or deploy the coordinator of contrast-tasks",
         )
 
 

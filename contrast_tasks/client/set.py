@@ -4,7 +4,7 @@ The client attests the Coordinator against the manifest it is about to set. Befo
 deployment must have the same policies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.client.before_set import (
     check_policies,
-    check_size,
     denied_hint,
     deployed_objects,
     differences_from_generated,
@@ -94,7 +93,6 @@ def run_set(
     policies = policies_of(objects)
     check_policies(parsed, policies, name)
     refuse_unhonoured(given, settings, objects, say)
-    check_size(content, policies)
     differences = differences_from_generated(parsed, settings, name)
     for line in differences:
         say(f"warning: {line}")
@@ -109,7 +107,7 @@ def run_set(
         content=content,
         manifest=parsed,
         name=name,
-        policies=[policies[policy] for policy in sorted(parsed.policies)],
+        policies=policies,
         has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
         coordinator=target.address,
         expected=expected,
@@ -135,7 +133,7 @@ class _Update:
     content: bytes
     manifest: "Manifest"
     name: str
-    policies: Sequence[bytes]
+    policies: Mapping[str, bytes]
     has_seedshare_owners: bool
     coordinator: str
     expected: bytes | None

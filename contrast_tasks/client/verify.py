@@ -5,7 +5,7 @@ inspect a difference. The CA certificates, which clients are told to trust, are 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,21 +145,17 @@ def _kept_manifests(folder: Path) -> dict[int, bytes]:
     return {number: path.read_bytes() for number, path in numbered if path.is_file()}
 
 
-def history_files(history: "ManifestHistory") -> Mapping[str, bytes]:
-    """Return name and content of each file.
+def history_files(history: "ManifestHistory") -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file.
 
     Manifests are numbered from 0 (the oldest), policies named by their hash; the hash of the latest transition, in hex without
     a newline, is what the next update follows.
     """
-    return {
-        **{
-            f"manifest.{number}.json": text
-            for number, text in enumerate(history.manifests)
-            if number not in history.lost_manifests
-        },
-        **policy_files(history.policies),
-        LATEST_FILE: newest_transition(history).hex().encode(),
-    }
+    for number, text in enumerate(history.manifests):
+        if number not in history.lost_manifests:
+            yield f"manifest.{number}.json", text
+    yield from policy_files(history.policies_by_hash())
+    yield LATEST_FILE, newest_transition(history).hex().encode()
 
 
 def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
@@ -167,12 +163,17 @@ def write_history(folder: Path, history: "ManifestHistory") -> tuple[str, ...]:
 
     What the Coordinator lost stays where it is kept from an earlier time.
     """
-    files = history_files(history)
     folder.mkdir(parents=True, exist_ok=True)
+    names, changed = set[str](), list[str]()
+    for name, content in history_files(history):
+        names.add(name)
+        # Whoever reads a policy checks its hash.
+        if write_atomic(folder / name, content, is_synced=not policy_key_of(name)):
+            changed.append(name)
     for path in folder.iterdir():
-        if path.name not in files and _is_outdated(path.name, history):
+        if path.name not in names and _is_outdated(path.name, history):
             path.unlink()
-    return tuple(name for name, text in files.items() if write_atomic(folder / name, text))
+    return tuple(changed)
 
 
 def _is_outdated(name: str, history: "ManifestHistory") -> bool:

@@ -5,6 +5,8 @@ Source: docs/internals/manifest.md 5, 6; docs/internals/coordinator.md 8 (transi
 
 import hashlib
 
+from contrast_tasks.decode import DecodeError, parse_json
+
 NO_TRANSITION = bytes(32)
 _HASH_BYTES = 32
 
@@ -17,6 +19,14 @@ def policy_hash_hex(policy: bytes) -> str:
 def manifest_hash(content: bytes) -> bytes:
     """Return the SHA-256 (32 bytes) of the manifest's bytes, as sent and stored."""
     return hashlib.sha256(content).digest()
+
+
+def named_policies(manifest: bytes) -> frozenset[str] | None:
+    """Return the hashes (hex) of the policies that a manifest names, None if it is not a manifest."""
+    try:
+        return frozenset(name for name, _ in parse_json(manifest).at("Policies").members())
+    except DecodeError:
+        return None
 
 
 def transition_digest(manifest_hash: bytes, previous: bytes = NO_TRANSITION) -> bytes:

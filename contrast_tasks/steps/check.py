@@ -138,6 +138,7 @@ def check_project(
         manifest, content, heads, accepted, release=release, file=paths.manifest
     )
     findings = [*of_sources, *merged, *validated, *without_id_block(project, heads)]
+    findings += _sizes(project, content, heads)
     for name, head in heads.items():
         if head.findings:
             findings.extend(shown(project, head, workloads[name]))
@@ -186,6 +187,23 @@ def _manifest_findings(
         if not found:
             return found
     return check_manifest(content, release=release, file=file)[1]
+
+
+def _sizes(project: Project, content: bytes, heads: Mapping[str, Head]) -> list[Finding]:
+    """Return the findings about what is too large for whoever does not know packs: an error if the Coordinator does not."""
+    from contrast_tasks.manifest.sizes import excesses
+
+    sizes = {head.policy_sha256: head.policy_bytes for head in heads.values() if head.policy_sha256}
+    is_ours = not project.settings.components.are_reference
+    return [
+        Finding(
+            catalogue.PLAIN_SIZE,
+            Location(file=project.paths.manifest),
+            f"{text} by clients and Coordinators of the reference product",
+            is_milder=is_ours,
+        )
+        for text in excesses(len(content), sizes)
+    ]
 
 
 def refuse_foreign(project: Project) -> None:

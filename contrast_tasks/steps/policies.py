@@ -93,6 +93,7 @@ def derive(
             str(obj["apiVersion"]), workload.kind, workload.namespace, workload.name
         ),
         role=workloads.role(obj),
+        policy_bytes=len(document_of_policy),
         vcpus=_vcpus(project, workload, lock, obj) if is_confidential else 1,
         findings=tuple(_relative(finding, document) for finding in findings),
     )

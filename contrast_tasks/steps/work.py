@@ -19,7 +19,7 @@ from contrast_tasks.steps.project import Project
 class Head(NamedTuple):
     """The facts about a workload that the manifest needs; a record would take a run over a thousand longer to make.
 
-    policy_sha256: 64 hex digits, "" without a policy. vcpus: of the guest, 1 where no ID block says so. findings: as JSON, places relative to the document: line 1 is the
+    policy_sha256: 64 hex digits, "" without a policy. policy_bytes: of its document. vcpus: of the guest, 1 where no ID block says so. findings: as JSON, places relative to the document: line 1 is the
     document's first, the file is left to whoever knows where the document stands now.
     """
 
@@ -27,6 +27,7 @@ class Head(NamedTuple):
     sans: tuple[str, ...]
     workload_secret_id: str
     role: str
+    policy_bytes: int = 0
     vcpus: int = 1
     findings: tuple[Mapping[str, Any], ...] = ()
 
@@ -64,6 +65,7 @@ def head_of(document: Mapping[str, Any]) -> Head:
         sans=tuple(document["sans"]),
         workload_secret_id=document["workload_secret_id"],
         role=document["role"],
+        policy_bytes=document["policy_bytes"],
         vcpus=document["vcpus"],
         findings=tuple(document["findings"]),
     )

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.files import write_atomic
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from coordinator.store.base import (
     NAME,
     NotFound,

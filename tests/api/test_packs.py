@@ -3,30 +3,17 @@
 import contextlib
 import hashlib
 import random
-import struct
 import zlib
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contrast_tasks.api.packs import BadPack, DocumentTooLarge, pack_documents, read_pack
+from tests.fakes.packs import MAGIC, numbers, pack
 
-MAGIC = b"contrast pack 1\n"
 RULES = b"package agent_policy\n" * 50
 MIB = 1024 * 1024
-
-
-def numbers(*values: int) -> bytes:
-    return struct.pack(f">{len(values)}I", *values)
-
-
-def stream(parts: Sequence[bytes], documents: Sequence[Sequence[int]]) -> bytes:
-    """Return a pack as the page has it."""
-    tables = [numbers(len(parts), len(documents), *map(len, parts))]
-    tables += [numbers(len(indexes), *indexes) for indexes in documents]
-    return zlib.compress(MAGIC + b"".join((*tables, *parts)))
 
 
 def sha256(content: bytes) -> str:
@@ -34,23 +21,23 @@ def sha256(content: bytes) -> str:
 
 
 def test_documents_are_their_parts_one_after_the_other() -> None:
-    content = stream([b"rules ", b"of web", b"of emoji"], [[0, 1], [0, 2], [2, 0, 0], []])
+    content = pack([b"rules ", b"of web", b"of emoji"], [[0, 1], [0, 2], [2, 0, 0], []])
 
-    pack = read_pack(content)
+    read = read_pack(content)
 
     wanted = [b"rules of web", b"rules of emoji", b"of emojirules rules ", b""]
-    assert list(pack.documents()) == [(sha256(each), each) for each in wanted]
-    assert pack.sizes == {sha256(each): len(each) for each in wanted}
-    assert pack.digest == hashlib.sha256(content).digest()
-    assert list(pack.documents({sha256(b"rules of web")})) == [
+    assert list(read.documents()) == [(sha256(each), each) for each in wanted]
+    assert read.sizes == {sha256(each): len(each) for each in wanted}
+    assert read.digest == hashlib.sha256(content).digest()
+    assert list(read.documents({sha256(b"rules of web")})) == [
         (sha256(b"rules of web"), b"rules of web")
     ]
 
 
 def test_what_documents_begin_with_is_packed_once() -> None:
-    (pack,) = pack_documents([RULES + b"web", RULES + b"emoji", b"other"])
+    (packed,) = pack_documents([RULES + b"web", RULES + b"emoji", b"other"])
 
-    raw = zlib.decompress(pack.content)
+    raw = zlib.decompress(packed.content)
     assert raw == (
         MAGIC
         + numbers(4, 3, 5, len(RULES), 5, 3)
@@ -64,10 +51,10 @@ def test_what_documents_begin_with_is_packed_once() -> None:
 
 def test_an_empty_pack_and_no_documents() -> None:
     assert pack_documents([]) == []
-    assert read_pack(stream([], [])).sizes == {}
+    assert read_pack(pack([], [])).sizes == {}
 
 
-SHORT = stream([b"a"], [[0]])
+SHORT = pack([b"a"], [[0]])
 RAW = zlib.decompress(SHORT)
 BAD = {
     "empty": b"",
@@ -87,18 +74,18 @@ BAD = {
     "too many parts": zlib.compress(MAGIC + numbers(0xFFFFFFFF, 0)),
     "too many documents": zlib.compress(MAGIC + numbers(0, 0xFFFFFFFF)),
     "too many parts of a document": zlib.compress(MAGIC + numbers(0, 1, 0xFFFFFFFF)),
-    "no such part": stream([b"a"], [[1]]),
+    "no such part": pack([b"a"], [[1]]),
     "part longer than the rest": zlib.compress(MAGIC + numbers(1, 1, 2, 1, 0) + b"a"),
     "part shorter than the rest": zlib.compress(MAGIC + numbers(1, 1, 1, 1, 0) + b"ab"),
     "huge part": zlib.compress(MAGIC + numbers(1, 1, 0xFFFFFFFF, 1, 0) + b"a"),
-    "document twice": stream([b"a"], [[0], [0]]),
-    "equal documents": stream([b"a", b"b", b"ab"], [[0, 1], [2]]),
+    "document twice": pack([b"a"], [[0], [0]]),
+    "equal documents": pack([b"a", b"b", b"ab"], [[0, 1], [2]]),
     "bomb": zlib.compress(MAGIC + numbers(1, 1, 64 * MIB, 1, 0) + bytes(64 * MIB), 9),
-    "parts again and again": stream([b"a", bytes(MIB)], [[0, *([1] * 17)]]),
-    "many documents of one part": stream(
+    "parts again and again": pack([b"a", bytes(MIB)], [[0, *([1] * 17)]]),
+    "many documents of one part": pack(
         [bytes(MIB), *(b"%d" % each for each in range(40))], [[n + 1, 0] for n in range(40)]
     ),
-    "many references": stream([b"", b"a"], [[0] * 70_000]),
+    "many references": pack([b"", b"a"], [[0] * 70_000]),
 }
 
 
@@ -111,9 +98,9 @@ def test_what_is_no_pack_is_refused(content: bytes) -> None:
 def test_a_beginning_in_common_counts_once_however_many_share_it() -> None:
     parts = [bytes(4 * MIB), *(b"%d" % each for each in range(1000))]
 
-    pack = read_pack(stream(parts, [[0, each] for each in range(1, 1001)]))
+    read = read_pack(pack(parts, [[0, each] for each in range(1, 1001)]))
 
-    assert sum(pack.sizes.values()) > 4000 * MIB
+    assert sum(read.sizes.values()) > 4000 * MIB
 
 
 @given(st.binary(max_size=200), st.integers(0, len(SHORT)))
@@ -134,9 +121,9 @@ def test_any_documents_come_out_as_they_went_in(kinds: list[tuple[int, int, byte
 
     packs = pack_documents(documents)
 
-    found = [item for pack in packs for item in read_pack(pack.content).documents()]
+    found = [item for each in packs for item in read_pack(each.content).documents()]
     assert sorted(found) == sorted((sha256(each), each) for each in documents)
-    assert [read_pack(pack.content) for pack in packs] == packs
+    assert [read_pack(each.content) for each in packs] == packs
 
 
 def test_packs_do_not_depend_on_the_order_of_documents() -> None:
@@ -152,8 +139,8 @@ def test_what_does_not_fit_into_one_object_becomes_several() -> None:
     packs = pack_documents(documents)
 
     assert 3 <= len(packs) <= 6
-    assert max(len(pack.content) for pack in packs) < MIB
-    assert sum(len(pack.sizes) for pack in packs) == 20
+    assert max(len(each.content) for each in packs) < MIB
+    assert sum(len(each.sizes) for each in packs) == 20
 
 
 def test_more_raw_bytes_than_a_pack_may_hold_become_several() -> None:
@@ -161,7 +148,7 @@ def test_more_raw_bytes_than_a_pack_may_hold_become_several() -> None:
 
     packs = pack_documents(documents)
 
-    assert [len(read_pack(pack.content).sizes) for pack in packs] == [2, 2, 1]
+    assert [len(read_pack(each.content).sizes) for each in packs] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("document", [random.Random(1).randbytes(MIB), bytes(9 * MIB)])

@@ -1,5 +1,6 @@
 """What setting the planned manifest would change, asked of the real Coordinator."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_the_coordinator_says_who_has_to_be_restarted_and_what_it_would_refuse(
         project.settings,
         planned,
         say=told.append,
-        policies=lambda: [COORDINATOR_POLICY],
+        policies=lambda: [COORDINATOR_POLICY, b"package other\n"],
         coordinator=coordinator,
     )
 
@@ -138,7 +139,8 @@ def test_the_coordinator_says_who_has_to_be_restarted_and_what_it_would_refuse(
         "another manifest is in force; set replaces it and rotates the mesh CA, then restart web"
     )
     name = f"warning: coordinator {coordinator}"
+    other = hashlib.sha256(b"package other\n").hexdigest()
     assert told == [
-        f"{name}: it would refuse the planned manifest: no policy provided for hash {WEB}",
+        f"{name}: it would refuse the planned manifest: policy provided that the manifest does not name: {other}",
         f"{name}: the planned manifest does not list our owner key: this locks us out of updates",
     ]

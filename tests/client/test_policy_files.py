@@ -28,7 +28,7 @@ def sha256(content: bytes) -> str:
 
 
 def write(folder: Path, documents: Sequence[bytes]) -> None:
-    for name, content in policy_files(documents).items():
+    for name, content in policy_files((sha256(each), each) for each in documents):
         (folder / name).write_bytes(content)
 
 

@@ -23,11 +23,8 @@ from contrast_tasks.errors import (
     CoordinatorUnreachable,
     MismatchError,
     NotAuthorised,
-    UsageError,
 )
-from contrast_tasks.files import sha256_hex
-from contrast_tasks.manifest.model import PolicyEntry
-from tests.fakes.deployment import COORDINATOR_POLICY, WEB, WEB_POLICY, Project
+from tests.fakes.deployment import Project
 from tests.fakes.liar import Liar, new_authority
 
 SHARES = {"SeedShares": [{"PublicKey": "00", "EncryptedSeed": "c2VlZA=="}], "salt": "AA=="}
@@ -315,36 +312,6 @@ def test_what_is_in_force_right_after_must_be_what_was_set(
     assert caught.value.exit_code == 42
     assert (project.root / "seed-shares.json").exists()
     assert not (project.root / "mesh-ca.pem").exists()
-
-
-def test_a_policy_that_no_coordinator_takes_is_refused_before_anything_is_sent(
-    project: Project, said: list[str]
-) -> None:
-    large = bytes(1024 * 1024)
-    project.write_workload("web", "Deployment", large)
-    del project.entries[WEB]
-    project.entries[sha256_hex(large)] = PolicyEntry(sans=("web",))
-    project.write_manifest()
-    server = Server()
-
-    with pytest.raises(UsageError, match=f"policy {sha256_hex(large)} has 1048576 bytes"):
-        set_at(server, project, said)
-
-    assert server.sets == 0
-
-
-def test_more_than_a_coordinator_takes_at_once_is_refused_before_anything_is_sent(
-    project: Project, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = project.manifest.read_bytes()
-    size = len(content) + len(COORDINATOR_POLICY) + len(WEB_POLICY) + 3 * 8
-    monkeypatch.setattr("contrast_tasks.api.limits.MAX_REQUEST_BYTES", size - 1)
-    server = Server()
-
-    with pytest.raises(UsageError, match=f"its 2 policies have {size} bytes"):
-        set_at(server, project, said)
-
-    assert server.sets == 0
 
 
 def test_sources_stand_for_what_was_generated_from_them(project: Project, said: list[str]) -> None:

@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import userapi_pb2 as pb
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES, MAX_POLICIES
+from contrast_tasks.api.limits import MAX_POLICIES
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.codec import parse_manifest
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from coordinator.history import HistoryCorrupt
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.seedshares import EncryptedShare
@@ -425,13 +426,13 @@ def test_an_update_after_which_the_history_could_not_be_returned_is_refused(
     send(guard, manifest)
     size = 2 * len(manifest) + len(POLICY)
 
-    monkeypatch.setattr("coordinator.userapi.MAX_HISTORY_BYTES", size - 1)
+    monkeypatch.setattr("coordinator.sent.MAX_HISTORY_BYTES", size - 1)
     refusal = refused(lambda: send(guard, manifest, by=owner.identity))
 
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert f"would have {size} bytes" in str(refusal)
     assert guard.current().generation == 1
-    monkeypatch.setattr("coordinator.userapi.MAX_HISTORY_BYTES", size)
+    monkeypatch.setattr("coordinator.sent.MAX_HISTORY_BYTES", size)
     send(guard, manifest, by=owner.identity)
     assert len(fetch(guard).Manifests) == 2
 

@@ -67,7 +67,7 @@ class Context(Record):
         return self.settings() if (self.root / "contrast.toml").is_file() else None
 
     def deliver(self, command: str, text: str, file: str | None) -> "Report":
-        """Write YAML to a file named on the command line, without one to stdout, and return the report."""
+        """Write a text to a file named on the command line, without one to stdout, and return the report."""
         from contrast_tasks.files import write_atomic
         from contrast_tasks.report.model import Report
 

@@ -446,6 +446,23 @@ def test_the_coordinators_resources_are_data(terminal: Terminal) -> None:
     assert "image: r/c:2\n" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("what", "start"), [("alerts", "# For the Prometheus Operator"), ("dashboard", "{\n")]
+)
+def test_what_watches_a_coordinator_is_data_without_a_project(
+    terminal: Terminal, project: FakeProject, what: str, start: str
+) -> None:
+    (project.root / "contrast.toml").unlink()
+
+    shown = terminal.run("coordinator", what)
+    written = terminal.run("coordinator", what, "--write", "watching")
+
+    assert (shown.code, shown.err, written.err) == (0, "", "wrote watching\n")
+    assert shown.out.startswith(start)
+    assert project.read("watching") == shown.out
+    assert terminal.run("coordinator", "graphs").code == 2
+
+
 def test_the_coordinators_resources_next_to_the_deployment_replace_ours(
     terminal: Terminal, project: FakeProject
 ) -> None:

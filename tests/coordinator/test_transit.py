@@ -398,7 +398,7 @@ def test_requests_are_counted_by_operation_and_status(client: Client) -> None:
     client.put(DECRYPT, ciphertext="")
     client.put("/elsewhere")
 
-    text = client.metrics.render(generation=1, state="active")
+    text = client.metrics.render({})
 
     name = "contrast_transit_requests_total"
     assert [line for line in text.splitlines() if line.startswith(name)] == [

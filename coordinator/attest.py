@@ -21,8 +21,9 @@ from contrast_tasks.evidence_documents import Issuer
 from coordinator.history import HistoryCorrupt
 from coordinator.listener import Answer, Request
 from coordinator.refusal import refusal_from
-from coordinator.state import Guard, InRecovery, NoManifest, State
+from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
+from coordinator.unavailable import InRecovery, NoManifest
 
 _log = logging.getLogger("coordinator.attest")
 

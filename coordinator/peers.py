@@ -23,16 +23,9 @@ from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
 from contrast_tasks.manifest.hashes import manifest_hash
 from coordinator.seedengine import SeedEngine
-from coordinator.state import (
-    ConcurrentUpdate,
-    Guard,
-    HistoryInconsistent,
-    Keys,
-    NoManifest,
-    RolledBack,
-    Stored,
-)
+from coordinator.state import Guard, Keys, Stored
 from coordinator.store.base import StoreError
+from coordinator.unavailable import ConcurrentUpdate, HistoryInconsistent, NoManifest, RolledBack
 
 if TYPE_CHECKING:
     from contrast_tasks.atls.types import Validators

@@ -21,14 +21,14 @@ from contrast_tasks.api.errors import (
 from contrast_tasks.api.packs import DocumentTooLarge
 from contrast_tasks.errors import ContrastError
 from coordinator.history import HistoryCorrupt
-from coordinator.state import (
+from coordinator.store.base import StoreConflict, StoreError
+from coordinator.unavailable import (
     ConcurrentUpdate,
     HistoryInconsistent,
     InRecovery,
     NoManifest,
     RolledBack,
 )
-from coordinator.store.base import StoreConflict, StoreError
 
 _MAX_LISTED = 5
 # Error texts travel in HTTP/2 trailers, which peers limit to 8 KiB: percent-encoded, and once more with reason and hint in base64.

@@ -36,7 +36,7 @@ from coordinator.options import Options
 from coordinator.peers import PeerRecovery, asker
 from coordinator.presence import LockPresence, Presence
 from coordinator.probes import Probes, ProbeServer
-from coordinator.state import Guard, HistoryInconsistent
+from coordinator.state import Guard
 from coordinator.store.base import Store
 from coordinator.store.file import FileStore
 from coordinator.store.measured import MeasuredStore
@@ -49,6 +49,7 @@ from coordinator.transport import (
     serve_user_api,
     user_methods,
 )
+from coordinator.unavailable import HistoryInconsistent
 from coordinator.watch import Observation, watch
 
 if TYPE_CHECKING:

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.api.packs import Pack
-from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash
 from coordinator.audit import AuditLog
 from coordinator.ca import LEAF_LIFETIME, CertificateAuthority, RandomBytes
@@ -42,6 +41,15 @@ from coordinator.history import (
 from coordinator.presence import ALONE, Presence
 from coordinator.seedengine import BadSeed, SeedEngine
 from coordinator.store.base import StoreConflict, StoreError
+from coordinator.unavailable import (
+    ConcurrentUpdate,
+    HistoryInconsistent,
+    InRecovery,
+    NoManifest,
+    RolledBack,
+    Stale,
+    StateUnavailable,
+)
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
@@ -49,44 +57,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("coordinator.state")
 
 ParseManifest = Callable[[bytes], "Manifest"]
-
-
-class StateUnavailable(ContrastError):
-    """No state can be served; `name` is the word that probes report."""
-
-    name = ""
-
-
-class NoManifest(StateUnavailable):
-    """No manifest was ever set."""
-
-    name = "initial"
-
-
-class InRecovery(StateUnavailable):
-    """There is a history, but this process does not hold its keys."""
-
-    name = "recovery"
-
-
-class Stale(InRecovery):
-    """There is a history that another Coordinator continued."""
-
-    name = "stale"
-
-
-class HistoryInconsistent(StateUnavailable):
-    """The store holds transitions, but not the head that names the newest."""
-
-    name = "inconsistent"
-
-
-class RolledBack(ContrastError):
-    """The newest manifest of the store is not, and does not come after, one that the caller has seen in force."""
-
-
-class ConcurrentUpdate(ContrastError):
-    """The state in force is not the one that the change was based on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -48,8 +48,9 @@ from coordinator.metrics import (
     Metrics,
 )
 from coordinator.refusal import Refusal, refusal_from
-from coordinator.state import Guard, State, StateUnavailable
+from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
+from coordinator.unavailable import StateUnavailable
 from coordinator.userapi import (
     get_manifests,
     get_packed,

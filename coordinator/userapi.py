@@ -47,7 +47,8 @@ from coordinator.sent import (
     sent_packed,
     sent_plainly,
 )
-from coordinator.state import ConcurrentUpdate, Guard, Keys, NoManifest, State, Stored
+from coordinator.state import Guard, Keys, State, Stored
+from coordinator.unavailable import ConcurrentUpdate, NoManifest
 
 if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest

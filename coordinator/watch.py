@@ -14,8 +14,9 @@ import threading
 from enum import Enum
 
 from coordinator.history import LATEST_KEY, HistoryCorrupt
-from coordinator.state import Guard, State, StateUnavailable
+from coordinator.state import Guard, State
 from coordinator.store.base import NotFound, StoreConflict, StoreError
+from coordinator.unavailable import StateUnavailable
 
 _log = logging.getLogger("coordinator.history")
 

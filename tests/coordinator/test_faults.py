@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.state import ConcurrentUpdate, State
+from coordinator.state import State
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
 from coordinator.store.memory import MemoryStore
+from coordinator.unavailable import ConcurrentUpdate
 from coordinator.watch import Observation, observe
 from tests.fakes.coordinator import make_guard
 from tests.fakes.file_faults import stepping

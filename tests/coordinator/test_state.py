@@ -11,19 +11,17 @@ from contrast_tasks.manifest.validate import ManifestError
 from coordinator.history import History, HistoryCorrupt, sha256, sign_latest
 from coordinator.seedengine import BadSeed, SeedEngine
 from coordinator.service import parse_new, parse_stored
-from coordinator.state import (
-    ConcurrentUpdate,
-    Guard,
-    HistoryInconsistent,
-    InRecovery,
-    Keys,
-    NoManifest,
-    RolledBack,
-    State,
-)
+from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
 from coordinator.store.memory import MemoryStore
+from coordinator.unavailable import (
+    ConcurrentUpdate,
+    HistoryInconsistent,
+    InRecovery,
+    NoManifest,
+    RolledBack,
+)
 from coordinator.watch import observe
 from tests.fakes.coordinator import (
     POLICY,

@@ -1,4 +1,4 @@
-"""The Coordinator as a process: `python -m coordinator`.
+"""The Coordinator as a process: `python -m coordinator`; and `python -m coordinator fsck`, `export` and `import` for its store.
 
 Its own evidence comes from the confidential guest it runs in, unless CONTRAST_EVIDENCE and CONTRAST_HOST_DATA name a
 simulated processor. It judges peers by the evidence they present, by the kept endorsements, and by what a background thread
@@ -22,16 +22,22 @@ from coordinator.options import parse_options
 _log = logging.getLogger("coordinator")
 
 _EXIT_BUG = 1
+_STORE_COMMANDS = ("fsck", "export", "import")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code."""
+    """Run until SIGTERM or SIGINT, or carry out a command of the store, and return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in _STORE_COMMANDS:
+        from coordinator import store_commands
+
+        return store_commands.run(words, os.environ)
     # Block both signals in every thread and fetch them by one call: without a handler no code is interrupted.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         logs.configure(os.environ)
-        options = parse_options(sys.argv[1:] if arguments is None else arguments, os.environ)
+        options = parse_options(words, os.environ)
         _allow_descriptors()
         # Wrong options are reported before gRPC and cryptography are loaded.
         from coordinator.service import run

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coordinator.audit")
 
-_FOLDER = "audit"
+FOLDER = "audit"
 _INTERVAL_S = 1.0
 _MINUTE = timedelta(minutes=1)
 _MOST_UNWRITTEN = 4096
@@ -200,7 +200,7 @@ class AuditLog:
         new = [*kept, *added]
         slot = block % BLOCKS
         raw = _render_block(new, block)
-        self._store.compare_and_swap(f"{_FOLDER}/{slot}", self._raw.get(slot, b""), raw)
+        self._store.compare_and_swap(f"{FOLDER}/{slot}", self._raw.get(slot, b""), raw)
         self._raw[slot] = raw
         self._entries = new
         with self._lock:
@@ -230,7 +230,7 @@ class AuditLog:
         for each in range(block, block + BLOCKS):
             slot = each % BLOCKS
             self._raw[slot] = self._get(slot)
-            there = _parse_block(slot, self._raw[slot])
+            there = parse_block(slot, self._raw[slot])
             if [entry.number // BLOCK_ENTRIES for entry in there] != [each] * BLOCK_ENTRIES:
                 break
         merged = genuine([*self._found(), *known], key.public_key())
@@ -239,22 +239,22 @@ class AuditLog:
             slot, raw = block % BLOCKS, _render_block(merged, block)
             if self._raw.get(slot, b"") != raw:
                 is_changed = True
-                self._store.compare_and_swap(f"{_FOLDER}/{slot}", self._raw.get(slot, b""), raw)
+                self._store.compare_and_swap(f"{FOLDER}/{slot}", self._raw.get(slot, b""), raw)
                 self._raw[slot] = raw
         if is_changed:
             self.count("log-changed")
         return merged
 
     def _found(self) -> list[AuditEntry]:
-        return [entry for slot, raw in self._raw.items() for entry in _parse_block(slot, raw)]
+        return [entry for slot, raw in self._raw.items() for entry in parse_block(slot, raw)]
 
     def _read(self) -> dict[int, bytes]:
-        wanted = {str(slot) for slot in range(BLOCKS)} & set(self._store.names(_FOLDER))
+        wanted = {str(slot) for slot in range(BLOCKS)} & set(self._store.names(FOLDER))
         return {slot: self._get(slot) for slot in map(int, sorted(wanted))}
 
     def _get(self, slot: int) -> bytes:
         try:
-            return self._store.get(f"{_FOLDER}/{slot}")
+            return self._store.get(f"{FOLDER}/{slot}")
         except NotFound:
             return b""
 
@@ -279,11 +279,16 @@ def _render_block(entries: list[AuditEntry], block: int) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _parse_block(slot: int, raw: bytes) -> list[AuditEntry]:
-    """Return the entries of a stored block; those that do not belong into it are left out."""
+def parse_block(slot: int, raw: bytes) -> list[AuditEntry]:
+    """Return the entries of a stored block, none if it is malformed; those that do not belong into it are left out."""
     try:
         block = ext.AuditBlock.FromString(raw)
         entries = [parse_entry(each.Content, each.Signature) for each in block.Entries]
     except (DecodeError, ValueError, RecursionError):
         return []
-    return [entry for entry in entries if entry.number // BLOCK_ENTRIES % BLOCKS == slot]
+    return [entry for entry in entries if slot_of(entry) == slot]
+
+
+def slot_of(entry: AuditEntry) -> int:
+    """Return the number of the object that an entry is in."""
+    return entry.number // BLOCK_ENTRIES % BLOCKS

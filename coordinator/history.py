@@ -33,11 +33,13 @@ from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from coordinator.store.base import NotFound, Store, StoreConflict, StoreError
 
 Folder = Literal["manifests", "policies"]
+CONTENT_FOLDERS = ("manifests", "packs", "policies", "transitions")
+"""What is in them is named by its hash, but for the head."""
 
 HASH_BYTES = 32
 LATEST_KEY = "transitions/latest"
 _PACKS = "packs"
-_UNFINISHED_KEY = "metadata/unfinished"
+UNFINISHED_KEY = "metadata/unfinished"
 
 # A cycle would need a collision; the bound turns one into an error instead of a loop.
 _MAX_CHAIN = 100_000
@@ -45,7 +47,7 @@ _RESTORE = "restore the object from a backup of the state"
 _TIME_BYTES = 8
 # Interrupted first sets leave one each.
 _MAX_TIMES = 1000
-_HASH = re.compile(r"[0-9a-f]{64}")
+HASH = re.compile(r"[0-9a-f]{64}")
 _TIME_LABEL = b"contrast-tasks first transition time"
 
 
@@ -130,7 +132,7 @@ class History:
 
     def pack_names(self) -> list[str]:
         """Return the hashes (hex) of all packs, sorted."""
-        return [name for name in self.store.names(_PACKS) if _HASH.fullmatch(name)]
+        return [name for name in self.store.names(_PACKS) if HASH.fullmatch(name)]
 
     def pack(self, name: str) -> Pack:
         """Return the pack with this SHA-256 (hex)."""
@@ -215,13 +217,13 @@ class History:
         transitions = _hashes_in(found[HASH_BYTES:]) | {first_transition}
         # Random, so that of two that set the same manifest at once only one can end.
         mark = secrets.token_bytes(HASH_BYTES) + b"".join(sorted(transitions))
-        self.store.compare_and_swap(_UNFINISHED_KEY, found, mark)
+        self.store.compare_and_swap(UNFINISHED_KEY, found, mark)
         return Beginning(mark, dead_head)
 
     def end(self, beginning: "Beginning") -> None:
         """Note that the first set has its head; raises StoreConflict if another one has begun since."""
         # The random bytes stay: whoever read the value before this set began must not find it again.
-        self.store.compare_and_swap(_UNFINISHED_KEY, beginning.mark, beginning.mark[:HASH_BYTES])
+        self.store.compare_and_swap(UNFINISHED_KEY, beginning.mark, beginning.mark[:HASH_BYTES])
 
     def finished_head(self) -> LatestTransition | None:
         """Return the head without verifying its signature, None if there is none or its first set has not ended."""
@@ -241,7 +243,7 @@ class History:
 
     def _unfinished(self) -> bytes:
         try:
-            return self.store.get(_UNFINISHED_KEY)
+            return self.store.get(UNFINISHED_KEY)
         except NotFound:
             return b""
 
@@ -259,13 +261,23 @@ class History:
         The first transition itself may be lost; no other has a time signed by this key.
         """
         for name in self.store.names("metadata")[:_MAX_TIMES]:
-            if not _HASH.fullmatch(name):
+            if not HASH.fullmatch(name):
                 continue
-            raw = self.store.get(f"metadata/{name}")
-            seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
-            if is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
-                return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+            if (found := self.first_time_of(name, key)) is not None:
+                return found
         return None
+
+    def first_time_of(self, name: str, key: ec.EllipticCurvePublicKey) -> datetime | None:
+        """Return when the transition with this hash (hex) was made as the first, None if that is not signed by `key`."""
+        raw = self.store.get(f"metadata/{name}")
+        seconds, signature = raw[:_TIME_BYTES], raw[_TIME_BYTES:]
+        if not is_signed(key, signature, sha256(_TIME_LABEL + bytes.fromhex(name) + seconds)):
+            return None
+        return datetime.fromtimestamp(int.from_bytes(seconds), UTC)
+
+    def check(self, key: str) -> None:
+        """Raise HistoryCorrupt unless an object of CONTENT_FOLDERS has the hash that its name says."""
+        self._content(key, bytes.fromhex(key.partition("/")[2]))
 
     def _packed(self, name: str) -> bytes | None:
         for each in self.pack_names():

@@ -19,8 +19,11 @@ from contrast_tasks.addresses import (
 from contrast_tasks.attestation.issuers.environment import DEFAULT_ENDORSEMENTS, kept_folder
 from contrast_tasks.errors import SettingsError
 
-_DEFAULT_STATE = "/var/lib/contrast-coordinator"
+DEFAULT_STATE = "/var/lib/contrast-coordinator"
 _SUMMARY = "Keep the manifest, and issue certificates to the workloads that it names."
+_MORE = (
+    "`coordinator fsck`, `export` and `import` look after its store; each has a --help of its own."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class Options:
 
 def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     """Return the options; raises SettingsError for a malformed address. Exits for an unknown option."""
-    parser = argparse.ArgumentParser(prog="coordinator", description=_SUMMARY)
+    parser = argparse.ArgumentParser(prog="coordinator", description=_SUMMARY, epilog=_MORE)
     for option, port, variable, text in (
         ("--user-api", USER_API_PORT, variables.USER_API, "address of the user API"),
         ("--mesh-api", MESH_API_PORT, variables.MESH_API, "address of the mesh API"),
@@ -74,7 +77,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         metavar="DIR",
         default=environ.get(variables.STATE),
         help=(
-            f"directory of the history (default: ConfigMaps of the pod's namespace on Kubernetes, else {_DEFAULT_STATE}; "
+            f"directory of the history (default: ConfigMaps of the pod's namespace on Kubernetes, else {DEFAULT_STATE}; "
             f"or {variables.STATE})"
         ),
     )
@@ -119,7 +122,7 @@ def _state(given: str | None, environ: Mapping[str, str]) -> Path | None:
     # The file system of a container ends with it, and with it the root CA.
     if given is None and "KUBERNETES_SERVICE_HOST" in environ:
         return None
-    return Path(given or _DEFAULT_STATE)
+    return Path(given or DEFAULT_STATE)
 
 
 def _lifetime(text: str) -> timedelta:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # In the folder of `verify`: number of the newest entry and its SHA-256 in hex.
 NEWEST_FILE = "latest-audit-entry"
+# Signs transitions and the log; an archive of the Coordinator's store can be verified by it.
+KEY_FILE = "transaction-key.pem"
 _HEAD = ("time", "event")
 _LINKS = ("number", "previous")
 _SHORT = 12
@@ -64,12 +66,13 @@ def run_audit_log(
         return session.get_status(), session.get_audit_log()
 
     status, log = target.ask(given.manifest, fetch, key)
-    verify_log(log, target.subject)
+    key_pem = verify_log(log, target.subject)
     folder = settings.root / FOLDER
     _refuse_older(log.entries, folder / NEWEST_FILE, target.subject)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / KEY_FILE, key_pem)
     if log.entries:
         newest = log.entries[-1]
-        folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / NEWEST_FILE, f"{newest.number} {newest.digest.hex()}\n".encode())
     lines = [*_status_lines(status, target.subject), "", *log_lines(log)]
     return AuditLogResult(
@@ -83,11 +86,15 @@ def run_audit_log(
     )
 
 
-def verify_log(log: "AuditLog", subject: str) -> None:
-    """Raise MismatchError unless each entry follows the one before, and the key signed the newest."""
+def verify_log(log: "AuditLog", subject: str) -> bytes:
+    """Return the key in PEM form; raise MismatchError unless each entry follows the one before, and the key signed the newest."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_der_public_key,
+    )
 
     from contrast_tasks.api.audit_log import first_break
 
@@ -103,6 +110,7 @@ def verify_log(log: "AuditLog", subject: str) -> None:
         raise MismatchError(f"{subject} names no key for its audit log")
     if log.entries and not log.entries[-1].is_signed_by(key):
         raise MismatchError(f"{subject}: the newest entry of its audit log is not signed")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def log_lines(log: "AuditLog") -> Iterator[str]:

@@ -28,7 +28,7 @@ from coordinator.store.base import (
 
 PREFIX = "contrast-store-"
 _LABEL, _LABEL_VALUE = "app.kubernetes.io/managed-by", "contrast.edgeless.systems"
-_SELECTOR = f"{_LABEL}={_LABEL_VALUE}"
+SELECTOR = f"{_LABEL}={_LABEL_VALUE}"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 # The API server is everybody's: no more requests at a time than a patient client makes.
 _WRITERS = 4
@@ -88,7 +88,7 @@ class ConfigMapStore:
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of all keys below `folder`."""
         prefix = f"{PREFIX}{check_folder(folder)}-"
-        found = self._api.get("configmaps", {"labelSelector": _SELECTOR}, accept=_NAMES_ONLY)
+        found = self._api.get("configmaps", {"labelSelector": SELECTOR}, accept=_NAMES_ONLY)
         try:
             names = [item.at("metadata").at("name").text() for item in items_of(found)]
         except DecodeError as err:
@@ -97,7 +97,7 @@ class ConfigMapStore:
 
     def watch(self, key: str, on_change: Callable[[], None], stop: threading.Event) -> None:
         """Call `on_change` now, and whenever the value may have changed, until `stop` is set; raises StoreError."""
-        query = {"fieldSelector": f"metadata.name={_name(key)}"}
+        query = {"fieldSelector": f"metadata.name={name_of(key)}"}
         while not stop.is_set():
             version = self._api.get("configmaps", query, accept=_NAMES_ONLY)
             on_change()
@@ -109,13 +109,13 @@ class ConfigMapStore:
 
     def describe(self, key: str) -> str:
         """Return the ConfigMap's name."""
-        return f"ConfigMap {self._api.account.namespace}/{_name(key)}"
+        return f"ConfigMap {self._api.account.namespace}/{name_of(key)}"
 
     def _read(self, key: str) -> tuple[bytes, str]:
         """Return value and resourceVersion, NotFound if there is none."""
         _, name = split_key(key)
         try:
-            found = self._api.get(f"configmaps/{_name(key)}")
+            found = self._api.get(f"configmaps/{name_of(key)}")
         except Refused as err:
             if err.code != HTTPStatus.NOT_FOUND:
                 raise
@@ -130,7 +130,7 @@ class ConfigMapStore:
         body = self._render(key, value)
         body["metadata"]["resourceVersion"] = version
         try:
-            self._api.replace(f"configmaps/{_name(key)}", body)
+            self._api.replace(f"configmaps/{name_of(key)}", body)
         except Refused as err:
             raise self._conflict(key, err) from err
 
@@ -140,20 +140,31 @@ class ConfigMapStore:
         return error
 
     def _render(self, key: str, value: bytes) -> dict[str, Any]:
-        _, name = split_key(key)
-        return {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": _name(key),
-                "labels": {_LABEL: _LABEL_VALUE},
-                "ownerReferences": [dict(self._owner)],
-            },
-            "binaryData": {name: base64.b64encode(value).decode()},
-        }
+        return render(key, value, self._owner)
 
 
-def _name(key: str) -> str:
+def render(key: str, value: bytes, owner: Mapping[str, str]) -> dict[str, Any]:
+    """Return the ConfigMap of a key; owner: a reference to a StatefulSet."""
+    _, name = split_key(key)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name_of(key),
+            "labels": {_LABEL: _LABEL_VALUE},
+            "ownerReferences": [dict(owner)],
+        },
+        "binaryData": {name: base64.b64encode(value).decode()},
+    }
+
+
+def reference(uid: str) -> dict[str, str]:
+    """Return the reference to the Coordinator's StatefulSet, which has this uid."""
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": STATEFUL_SET, "uid": uid}
+
+
+def name_of(key: str) -> str:
+    """Return the name of a key's ConfigMap."""
     return PREFIX + "-".join(split_key(key))
 
 
@@ -172,12 +183,7 @@ def _owner(api: Api) -> dict[str, str]:
         for owner in owners.items() if owners is not None else []:
             kind, name = owner.at("kind").text(), owner.at("name").text()
             if (kind, name) == ("StatefulSet", STATEFUL_SET):
-                return {
-                    "apiVersion": "apps/v1",
-                    "kind": kind,
-                    "name": name,
-                    "uid": owner.at("uid").text(),
-                }
+                return reference(owner.at("uid").text())
     except DecodeError as err:
         raise StoreError(f"the API server's object of pod {pod} is malformed") from err
     raise SettingsError(

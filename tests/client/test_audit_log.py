@@ -16,11 +16,12 @@ from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api.audit_log import parse_entry
 from contrast_tasks.api.extension import AuditLog, CoordinatorStatus
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.client.audit_log import NEWEST_FILE, AuditLogResult, run_audit_log
+from contrast_tasks.client.audit_log import KEY_FILE, NEWEST_FILE, AuditLogResult, run_audit_log
 from contrast_tasks.client.coordinator import Reach
 from contrast_tasks.client.set import run_set
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.manifest.keys import generate_workload_owner
+from coordinator.__main__ import main as coordinator_command
 from tests.fakes.deployment import Project, running_coordinator
 
 KEY = ec.derive_private_key(7, ec.SECP384R1())
@@ -113,6 +114,8 @@ def test_an_owner_reads_what_a_real_coordinator_recorded(project: Project, proce
     assert "generation=1" in newest
     assert (result.entries, result.unwritten, later.entries) == (1, 0, 2)
     assert f"actor={owner[:12]}" in later.text.splitlines()[-1]
+    key, state = str(project.root / "verify" / KEY_FILE), str(project.root / "state")
+    assert coordinator_command(["fsck", "--state", state, "--transaction-key", key]) == 0
 
 
 def test_what_was_recorded_last_is_written_when_the_coordinator_stops(

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.api.limits import MAX_OBJECT_BYTES
 from contrast_tasks.errors import MismatchError, UsageError
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from coordinator.fsck import FOLDERS, Inspection, inspect
 from coordinator.history import LATEST_KEY, History
 from coordinator.store.base import InvalidKey, Store, StoreError, split_key

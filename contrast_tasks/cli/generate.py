@@ -42,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     reference_flags.configure(parser)
     parser.add_argument("--always", action="store_true", help="also run tasks that are up to date")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, and exit with 5 if generate would write something",
+    )
     parser.add_argument("-n", "--processes", type=count, metavar="N", help="number of processes")
 
 
@@ -149,6 +154,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         flags["output__combined"] = context.path(arguments.combined)
     for line in reference_flags.warnings_of(arguments):
         context.console.say(line)
+    if arguments.check:
+        return _check(context, flags)
     report = generate(
         context,
         flags,
@@ -160,6 +167,23 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         named = " ".join(arguments.paths)
         context.console.say(f"the annotated files are other ones; with --in-place {named} has them")
     return report
+
+
+def _check(context: Context, flags: dict[str, Any]) -> Report:
+    """Return the report of what would change; in a checkout of what is committed that is nothing."""
+    from dataclasses import asdict
+
+    from contrast_tasks.cli.plan import CHANGES, plan, show
+
+    planned = plan(context, flags)
+    if planned.refusal is not None:
+        return planned.refusal.replace(command="generate")
+    show(planned.differences, context)
+    return Report(
+        command="generate",
+        exit_code=CHANGES if planned.differences else 0,
+        result={"changes": [asdict(each) for each in planned.differences]},
+    )
 
 
 def _leaves_paths(context: Context, flags: dict[str, Any]) -> bool:

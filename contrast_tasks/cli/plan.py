@@ -1,8 +1,9 @@
 """`plan`: show what `generate` would change, and what `set` would then change at the Coordinator."""
 
 import argparse
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
@@ -12,7 +13,9 @@ from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
 
 if TYPE_CHECKING:
     from contrast_tasks.findings import Finding
+    from contrast_tasks.steps.plan import Difference
     from contrast_tasks.steps.project import Project
+    from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "plan --detailed-exitcode"
 CHANGES = 5
@@ -37,47 +40,72 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.id_blocks import refuse_without_id_block
-    from contrast_tasks.steps.plan import PLAN, differences, plan_spec
-    from contrast_tasks.tasks.graph import generate_tasks
-    from contrast_tasks.tasks.run import run_tasks, tasks_from
-    from contrast_tasks.tasks.workspace import open_workspace
 
-    now = context.workspace(**generate.flags_of(arguments, context)).project
-    workspace = open_workspace(plan_spec(now), is_fresh=True)
-    planned = workspace.project
-    tasks = tasks_from([("contrast", generate_tasks(workspace))])
-    reporter = run_tasks(tasks, ["generate"], database=f"{PLAN}/doit.db").reporter
-    if reporter.errors:
-        return Report(
-            command="plan",
-            exit_code=exit_code_of(reporter.errors),
-            findings=sorted_findings(workspace.in_files(reporter.findings)),
-            failures=reporter.failures(),
-        )
-    refuse_without_id_block(planned, workspace.heads())
-    found = differences(now, planned)
+    planned = plan(context, generate.flags_of(arguments, context))
+    if planned.refusal is not None:
+        return planned.refusal.replace(command="plan")
+    now, project = planned.now, planned.workspace.project
+    refuse_without_id_block(project, planned.workspace.heads())
+    found = planned.differences
     running = running_difference(
         now.settings,
-        (now.root / planned.paths.manifest).read_bytes(),
+        (now.root / project.paths.manifest).read_bytes(),
         say=context.console.say,
-        policies=lambda: _policies(planned),
+        policies=lambda: _policies(project),
         coordinator=arguments.coordinator,
         signatures=signatures_argument(arguments, context),
     )
     if running is not None:
         found.append(running)
-    for difference in found:
-        detail = f" ({difference.detail})" if difference.detail else ""
-        context.console.data(f"{difference.what} {difference.name}{detail}\n")
-    if not found:
-        context.console.say("no changes")
-    findings = _look_at_cluster(planned, context)
+    show(found, context)
+    findings = _look_at_cluster(project, context)
     return Report(
         command="plan",
         findings=sorted_findings(findings),
         exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
         result={"changes": [asdict(difference) for difference in found]},
     )
+
+
+class Planned(NamedTuple):
+    """What a generate would write. refusal: the report of a plan that failed; there are no differences then."""
+
+    now: "Project"
+    workspace: "Workspace"
+    differences: "list[Difference]"
+    refusal: Report | None = None
+
+
+def plan(context: Context, flags: Mapping[str, object]) -> Planned:
+    """Generate beside the outputs that are there, and compare."""
+    from contrast_tasks.steps.plan import PLAN, differences, plan_spec
+    from contrast_tasks.tasks.graph import generate_tasks
+    from contrast_tasks.tasks.run import run_tasks, tasks_from
+    from contrast_tasks.tasks.workspace import open_workspace
+
+    now = context.workspace(**flags).project
+    workspace = open_workspace(plan_spec(now), is_fresh=True)
+    tasks = tasks_from([("contrast", generate_tasks(workspace))])
+    reporter = run_tasks(tasks, ["generate"], database=f"{PLAN}/doit.db").reporter
+    if not reporter.errors:
+        return Planned(now, workspace, differences(now, workspace.project))
+    refusal = Report(
+        command="",
+        exit_code=exit_code_of(reporter.errors),
+        findings=sorted_findings(workspace.in_files(reporter.findings)),
+        failures=reporter.failures(),
+    )
+    return Planned(now, workspace, [], refusal)
+
+
+def show(found: Iterable["Difference"], context: Context) -> None:
+    """Print the differences, or say that there are none."""
+    lines = [
+        f"{each.what} {each.name}{f' ({each.detail})' if each.detail else ''}\n" for each in found
+    ]
+    context.console.data("".join(lines))
+    if not lines:
+        context.console.say("no changes")
 
 
 def _policies(planned: "Project") -> list[bytes]:

@@ -71,7 +71,7 @@ def _argument(action: argparse.Action) -> tuple[str, str]:
 
 def _exit_codes() -> Iterator[tuple[str, str]]:
     yield "0", "success"
-    codes = {plan.CHANGES: "`plan --detailed-exitcode` found changes"}
+    codes = {plan.CHANGES: "`plan --detailed-exitcode` or `generate --check` found changes"}
     for severity in Severity:
         codes[10 + severity.rank] = f"findings, the worst of severity {severity.value}"
     codes[main.INTERRUPTED] = "interrupted; finished work is kept"

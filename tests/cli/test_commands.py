@@ -489,15 +489,48 @@ def test_lock_tells_what_it_dropped(terminal: Terminal, project: FakeProject) ->
     assert "dropped shop/app:v1" in shown.err
 
 
-def test_lint_writes_nothing_and_exits_with_the_worst_finding(
-    terminal: Terminal, project: FakeProject
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [((), 0), (("--fail-on", "error"), 0), (("--fail-on", "warning"), 11), (("--fail-on", "note"), 11)],
+)
+def test_lint_writes_nothing_and_exits_with_the_worst_finding_that_counts(
+    terminal: Terminal, project: FakeProject, words: tuple[str, ...], code: int
 ) -> None:
-    shown = terminal.run("lint", "--set", 'workloads."Deployment/till".runtime_class=false')
+    outside = 'workloads."Deployment/till".runtime_class=false'
+    shown = terminal.run("lint", "--set", outside, *words)
 
-    assert shown.code == 11
+    assert shown.code == code
     assert "warning[G004 not-confidential]: Deployment/till" in shown.err
     assert project.outputs() == {}
     assert not (project.root / "workload-owner.pem").exists()
+
+
+def test_check_tells_what_generate_would_write_and_writes_nothing(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    first = terminal.run("generate", "--check")
+    assert (first.code, project.outputs()) == (5, {})
+    assert "added Deployment/till" in first.out
+
+    terminal.run("generate")
+    same, before = terminal.run("generate", "--check"), project.outputs()
+    assert (same.code, same.out, same.err) == (0, "", "no changes\n")
+
+    other = terminal.run("generate", "--check", "--set", 'defaults.memory="900Mi"')
+    assert (other.code, project.outputs()) == (5, before)
+    assert "changed Deployment/till" in other.out
+
+    edited = project.root / "manifest.json"
+    edited.write_text(edited.read_text() + "\n")
+    assert terminal.run("generate", "--check").out == "changed manifest.json\n"
+
+
+def test_check_fails_as_generate_does(terminal: Terminal, project: FakeProject) -> None:
+    words = ("--set", 'defaults.memory="1Ki"')
+
+    checked, generated = terminal.run("generate", "--check", *words), terminal.run("generate", *words)
+
+    assert checked.code == generated.code == 12
 
 
 def test_paths_on_the_command_line_are_those_of_the_caller(

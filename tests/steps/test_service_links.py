@@ -30,7 +30,7 @@ def edit(terminal: Terminal, old: str, new: str) -> None:
 
 
 def test_the_warning_names_both_sides_and_both_ways_out(shop: Terminal) -> None:
-    shown = shop.run("lint")
+    shown = shop.run("lint", "--fail-on", "note")
 
     assert shown.code == 11
     assert (
@@ -66,20 +66,20 @@ def test_each_way_out_and_each_service_without_variables_ends_it(
 ) -> None:
     edit(shop, old, new)
 
-    assert shop.run("lint").err == "2 workloads checked, nothing found\n"
+    assert shop.run("lint", "--fail-on", "note").err == "2 workloads checked, nothing found\n"
 
 
 def test_a_service_of_another_file_that_comes_and_goes_is_noticed(shop: Terminal) -> None:
     text = (shop.root / "deployment" / "a.yml").read_text()
     first, _, service = text.partition("---\n")
     (shop.root / "deployment" / "a.yml").write_text(first)
-    assert shop.run("lint").code == 0
+    assert shop.run("lint", "--fail-on", "note").code == 0
 
     (shop.root / "deployment" / "b.yml").write_text(service)
-    assert WARNING.format(line=16, place="b.yml:1") in shop.run("lint").err
+    assert WARNING.format(line=16, place="b.yml:1") in shop.run("lint", "--fail-on", "note").err
 
     (shop.root / "deployment" / "b.yml").unlink()
-    assert shop.run("lint").code == 0
+    assert shop.run("lint", "--fail-on", "note").code == 0
 
 
 def test_the_api_servers_variables_come_in_any_case(shop: Terminal) -> None:
@@ -87,7 +87,7 @@ def test_the_api_servers_variables_come_in_any_case(shop: Terminal) -> None:
     lock.write_text(lock.read_text().replace("REDIS_PORT=", "KUBERNETES_PORT="))
     edit(shop, "    spec:\n      cont", "    spec:\n      enableServiceLinks: false\n      cont")
 
-    shown = shop.run("lint")
+    shown = shop.run("lint", "--fail-on", "note")
 
     assert (
         "the image of container a sets KUBERNETES_PORT, and so does the Service kubernetes of the API server, also with"
@@ -101,7 +101,7 @@ def test_two_services_with_one_variable_are_named(shop: Terminal) -> None:
     other = "---\napiVersion: v1\nkind: Service\nmetadata: {name: redis-service}\nspec: {ports: [{port: 80}]}\n"
     edit(shop, "  ports: [{port: 6379}]\n", f"  ports: [{{port: 6379}}]\n{other}")
 
-    found = [line for line in shop.run("lint").err.splitlines() if ":25:" in line]
+    found = [line for line in shop.run("lint", "--fail-on", "note").err.splitlines() if ":25:" in line]
 
     assert found == [
         (
@@ -112,4 +112,4 @@ def test_two_services_with_one_variable_are_named(shop: Terminal) -> None:
     ]
 
     edit(shop, "    spec:\n      cont", "    spec:\n      enableServiceLinks: false\n      cont")
-    assert shop.run("lint").code == 0
+    assert shop.run("lint", "--fail-on", "note").code == 0

@@ -491,7 +491,12 @@ def test_lock_tells_what_it_dropped(terminal: Terminal, project: FakeProject) ->
 
 @pytest.mark.parametrize(
     ("words", "code"),
-    [((), 0), (("--fail-on", "error"), 0), (("--fail-on", "warning"), 11), (("--fail-on", "note"), 11)],
+    [
+        ((), 0),
+        (("--fail-on", "error"), 0),
+        (("--fail-on", "warning"), 11),
+        (("--fail-on", "note"), 11),
+    ],
 )
 def test_lint_writes_nothing_and_exits_with_the_worst_finding_that_counts(
     terminal: Terminal, project: FakeProject, words: tuple[str, ...], code: int
@@ -518,7 +523,7 @@ def test_check_tells_what_generate_would_write_and_writes_nothing(
 
     other = terminal.run("generate", "--check", "--set", 'defaults.memory="900Mi"')
     assert (other.code, project.outputs()) == (5, before)
-    assert "changed Deployment/till" in other.out
+    assert "changed build/deployment/till/till.yaml" in other.out
 
     edited = project.root / "manifest.json"
     edited.write_text(edited.read_text() + "\n")
@@ -528,7 +533,10 @@ def test_check_tells_what_generate_would_write_and_writes_nothing(
 def test_check_fails_as_generate_does(terminal: Terminal, project: FakeProject) -> None:
     words = ("--set", 'defaults.memory="1Ki"')
 
-    checked, generated = terminal.run("generate", "--check", *words), terminal.run("generate", *words)
+    checked, generated = (
+        terminal.run("generate", "--check", *words),
+        terminal.run("generate", *words),
+    )
 
     assert checked.code == generated.code == 12
 

@@ -101,7 +101,9 @@ def test_two_services_with_one_variable_are_named(shop: Terminal) -> None:
     other = "---\napiVersion: v1\nkind: Service\nmetadata: {name: redis-service}\nspec: {ports: [{port: 80}]}\n"
     edit(shop, "  ports: [{port: 6379}]\n", f"  ports: [{{port: 6379}}]\n{other}")
 
-    found = [line for line in shop.run("lint", "--fail-on", "note").err.splitlines() if ":25:" in line]
+    found = [
+        line for line in shop.run("lint", "--fail-on", "note").err.splitlines() if ":25:" in line
+    ]
 
     assert found == [
         (

@@ -7,6 +7,7 @@ Source: docs/internals/coordinator.md 7.1, 11.
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cryptography import x509
@@ -38,10 +39,13 @@ class Peer(NamedTuple):
 
 
 class MeshTls:
-    """Makes the handshakes of a listener; its key lives as long as the process."""
+    """Makes the handshakes of a listener; its key lives as long as the process. refused: is told the cause of each that fails."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(
+        self, guard: Guard, refused: Callable[[Exception], None] = lambda _cause: None
+    ) -> None:
         self._guard = guard
+        self._refused = refused
         key = ec.generate_private_key(ec.SECP256R1())
         self._spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -51,6 +55,13 @@ class MeshTls:
 
         Raises StateUnavailable or StoreError if there is no state, OSError if the handshake fails.
         """
+        try:
+            return self._shake_hands(link)
+        except Exception as err:
+            self._refused(err)
+            raise
+
+    def _shake_hands(self, link: socket.socket) -> tuple[socket.socket, object]:
         # Who says nothing, or speaks no TLS, costs no signature.
         if link.recv(1, socket.MSG_PEEK) != _HANDSHAKE:
             raise ssl.SSLError("the peer does not speak tls")

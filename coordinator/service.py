@@ -43,6 +43,7 @@ from coordinator.store.measured import MeasuredStore
 from coordinator.transit import Transit
 from coordinator.transport import (
     Context,
+    count_refused,
     extension_methods,
     mesh_methods,
     serve_mesh_api,
@@ -134,7 +135,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
             Transit(guard, metrics),
             threads=_TRANSIT_THREADS,
             option="--transit-api",
-            secure=MeshTls(guard),
+            secure=MeshTls(guard, partial(count_refused, context, "transit")),
         )
         stack.callback(transit_api.stop)
         transit_api.start()

@@ -218,7 +218,7 @@ _REFUSED_PERIOD = timedelta(hours=1)
 
 
 def count_refused(context: Context, api: str, error: Exception) -> None:
-    """Count a handshake that was refused; api: `user` or `mesh`. Called on the thread of the connections."""
+    """Count a handshake that was refused; api: `user`, `mesh` or `transit`. Called on the thread of the connection."""
     reason = next((word for kind, word in _REFUSED if isinstance(error, kind)), "internal")
     context.metrics.count(HANDSHAKES_REFUSED, (("api", api), ("reason", reason)))
     if reason == "evidence":

@@ -39,7 +39,7 @@ class Step(Record):
 class Failure(Record):
     """One error that ended a task or the command.
 
-    kind: name of the error's class. is_findings: the error only stands for findings, which the report has too. trace: for
+    kind: name of the error's class; reason: one word for machines, of the Coordinator or of evidence, "" for none. is_findings: the error only stands for findings, which the report has too. trace: for
     `--debug`, in no form of the report.
     """
 
@@ -47,6 +47,7 @@ class Failure(Record):
     message: str
     exit_code: int
     hint: str = ""
+    reason: str = ""
     where: Location | None = None
     task: str = ""
     is_findings: bool = False
@@ -60,6 +61,7 @@ class Failure(Record):
             message=str(error),
             exit_code=error.exit_code,
             hint=error.hint,
+            reason=getattr(error, "reason", ""),
             where=error.where,
             task=task,
             is_findings=isinstance(error, FindingsError),
@@ -73,6 +75,7 @@ class Failure(Record):
             "message": self.message,
             "exit_code": self.exit_code,
             **({"hint": self.hint} if self.hint else {}),
+            **({"reason": self.reason} if self.reason else {}),
             **({"where": self.where.to_json()} if self.where else {}),
             **({"task": self.task} if self.task else {}),
         }

@@ -61,7 +61,7 @@ SHARED: dict[str, dict[str, Any]] = {
     ),
     "failure": table(
         {"kind": TEXT, "message": ANY, "exit_code": EXIT_CODE},
-        {"hint": TEXT, "where": part("where"), "task": TEXT},
+        {"hint": TEXT, "reason": TEXT, "where": part("where"), "task": TEXT},
     ),
     "step": table(STEP, WROTE),
 }

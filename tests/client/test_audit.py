@@ -10,10 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks import __version__
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.client.audit import run_audit
+from contrast_tasks.client.audit import differences, run_audit
 from contrast_tasks.client.audit_policy import describe_policy
 from contrast_tasks.errors import MismatchError, UsageError
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.manifest.codec import parse_manifest
+from contrast_tasks.manifest.keys import generate_workload_owner, workload_owner_hex
 from contrast_tasks.manifest.model import PolicyEntry
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.policy.derive import derive
@@ -21,6 +23,7 @@ from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.profiles import KATA_QEMU
 from contrast_tasks.policy.text import render_policy
 from contrast_tasks.prepare.policy_input import policy_input
+from contrast_tasks.releases.table import V1_21
 from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, WEB, WEB_POLICY, Project
 from tests.fakes.liar import AUTHORITY
 
@@ -144,6 +147,22 @@ def test_whoever_may_update_and_recover_is_named_by_the_digest_of_the_key(
 
     assert f"  updates  by workload owner key {'ab' * 32}\n" in text
     assert f"  recovery by seed share owner key {sha256_hex(der)}\n" in text
+
+
+def test_how_many_owners_have_to_approve_is_told_and_compared(project: Project) -> None:
+    project.release = V1_21
+    project.owner_digests = None
+    project.owner_keys = tuple(workload_owner_hex(generate_workload_owner()) for _ in range(3))
+    contents = []
+    for project.approvals in (3, 1):
+        contents.append(project.write_manifest())
+    strict, loose = (parse_manifest(content) for content in contents)
+    (project.root / "verify" / "manifest.0.json").write_bytes(contents[0])
+
+    text = run_audit(project.settings).text
+
+    assert "  updates  only if 3 of them approve\n" in text
+    assert list(differences(strict, loose)) == ["updates need the approval of 1 owner instead of 3"]
 
 
 @pytest.mark.parametrize("name", ["mesh-ca.pem", "coordinator-root-ca.pem"])

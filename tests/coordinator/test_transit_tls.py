@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from coordinator import listener as listening
 from coordinator.listener import HttpListener
+from coordinator.mesh_tls import MeshTls
 from coordinator.state import Guard
 from tests.coordinator.test_listener import everything, status_of
 from tests.fakes.coordinator import OTHER_POLICY_HASH
@@ -390,3 +391,16 @@ def test_whatever_a_workload_sends_inside_tls_the_next_one_is_served(
     ask()
     assert Curl(listener.port)("/v1/sys/health", *web.words)[0] == 200
     listener.stop()
+
+
+@pytest.mark.parametrize("opening", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello"])
+def test_a_handshake_that_fails_is_told_with_its_cause(guard: Guard, opening: bytes) -> None:
+    told: list[Exception] = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(opening)
+        ours.settimeout(5)
+        with pytest.raises(ssl.SSLError) as caught:
+            MeshTls(guard, told.append)(ours)
+
+    assert told == [caught.value]

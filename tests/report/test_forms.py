@@ -14,6 +14,7 @@ from contrast_tasks.errors import (
     GraphError,
     ImageError,
     Location,
+    NotAuthorised,
     SettingsError,
 )
 from contrast_tasks.findings import Finding, FindingsError, Severity, worst_exit_code
@@ -84,6 +85,16 @@ def test_the_document_names_failures_with_task_and_place() -> None:
         "where": {"file": "x", "line": 1},
         "task": "lock",
     }
+
+
+def test_the_document_has_the_reason_that_a_coordinator_gave() -> None:
+    denied = NotAuthorised("denied")
+    denied.reason = "approvals_missing"
+
+    shown = json.loads(document.render(Report.of_error("set", denied)))
+
+    assert shown["errors"][0]["reason"] == "approvals_missing"
+    assert validate(shown, "report") == []
 
 
 def test_the_stream_begins_with_the_version_and_ends_with_the_exit_code() -> None:

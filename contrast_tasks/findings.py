@@ -1,9 +1,10 @@
 """Findings: what a check reports about a user's file, with catalogue entry and location."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from contrast_tasks.catalogue import ENTRIES, Entry, Severity
+from contrast_tasks.catalogue.entry import REMOVE
 from contrast_tasks.errors import ContrastError, Location
 from contrast_tasks.records import Record
 
@@ -11,6 +12,7 @@ __all__ = [
     "Finding",
     "Findings",
     "FindingsError",
+    "Setting",
     "Severity",
     "raise_errors",
     "sort_key",
@@ -20,12 +22,19 @@ __all__ = [
 Place = TypeVar("Place")
 
 
+class Setting(NamedTuple):
+    """A key of contrast.toml, by its tables, and a value for it."""
+
+    path: tuple[str, ...]
+    value: Any
+
+
 class Finding(Record):
     """One statement of one check.
 
     entry: what all findings of this code and rule have in common.
     message: what was found and what was wanted, lower case, no full stop; hint: what to do next.
-    is_milder: use the milder of the entry's two severities.
+    is_milder: use the milder of the entry's two severities. _answer: what answers it in contrast.toml, None if nothing is known.
     """
 
     entry: Entry
@@ -33,6 +42,7 @@ class Finding(Record):
     message: str
     hint: str
     is_milder: bool
+    _answer: Setting | None
 
     def __init__(
         self,
@@ -42,6 +52,7 @@ class Finding(Record):
         hint: str | None = None,
         *,
         is_milder: bool = False,
+        answer: Setting | None = None,
     ) -> None:
         """Make a finding. hint: None takes the hint of the entry.
 
@@ -57,7 +68,13 @@ class Finding(Record):
             message=message,
             hint=entry.hint if hint is None else hint,
             is_milder=is_milder,
+            _answer=answer,
         )
+
+    @property
+    def answer(self) -> Setting | None:
+        """Return the setting that answers it."""
+        return self._answer
 
     @property
     def code(self) -> str:
@@ -88,30 +105,41 @@ class Finding(Record):
             "message": self.message,
             "where": self.where.to_json(),
             **({"hint": self.hint} if self.hint else {}),
+            **({"answer": self._answer._asdict()} if self._answer else {}),
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
         """Read what `to_json` wrote. Raises KeyError if code and rule are not in the catalogue."""
         entry = ENTRIES[document["code"], document["rule"]]
+        answer = document.get("answer")
         return cls(
             entry,
             Location(**document["where"]),
             document["message"],
             document.get("hint", ""),
             is_milder=document["severity"] != entry.severity.value,
+            answer=answer and Setting(tuple(answer["path"]), answer["value"]),
         )
 
 
 class Findings(list[Finding], Generic[Place]):
     """The findings of the checks of one document.
 
-    locate: returns the location of a place in the document. subject: prefix of every message, as `Deployment/web`.
+    locate: returns the location of a place in the document. subject: prefix of every message, as `Deployment/web`. field: returns
+    the name of a place as contrast.toml has it, `containers.web.tty`.
     """
 
-    def __init__(self, locate: Callable[[Place], Location], subject: str = "") -> None:
+    def __init__(
+        self,
+        locate: Callable[[Place], Location],
+        subject: str = "",
+        field: Callable[[Place], str] | None = None,
+    ) -> None:
         self._locate = locate
+        self._subject = subject
         self._lead = f"{subject}: " if subject else ""
+        self._field = field
 
     def report(
         self,
@@ -121,10 +149,28 @@ class Findings(list[Finding], Generic[Place]):
         hint: str | None = None,
         *,
         is_milder: bool = False,
+        answer: tuple[str, Any] | None = None,
     ) -> None:
-        """Add a finding; the arguments are those of Finding."""
+        """Add a finding; the arguments are those of Finding, but for the answer: dotted key of the subject's table, and value.
+
+        Without one it is that of the entry, if that has a value.
+        """
         where, text = self._locate(place), f"{self._lead}{message}"
-        self.append(Finding(entry, where, text, hint, is_milder=is_milder))
+        setting = self._setting(entry, place, answer)
+        self.append(Finding(entry, where, text, hint, is_milder=is_milder, answer=setting))
+
+    def _setting(
+        self, entry: Entry, place: Place, answer: tuple[str, Any] | None
+    ) -> Setting | None:
+        if answer is None and entry.answer is not None and entry.answer.is_in_workload:
+            value = entry.answer.value
+            if entry.answer == REMOVE:
+                name = self._field(place) if self._field is not None else ""
+                value = [name] if name else None
+            answer = (entry.answer.key, value)
+        if not self._subject or answer is None or answer[1] is None:
+            return None
+        return Setting(("workloads", self._subject, *answer[0].split(".")), answer[1])
 
 
 class FindingsError(ContrastError):

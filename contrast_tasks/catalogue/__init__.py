@@ -6,10 +6,11 @@ made from the entries, and every finding has one of them.
 
 from collections.abc import Mapping
 
-from contrast_tasks.catalogue.entry import Entry, Severity
+from contrast_tasks.catalogue.entry import Answer, Entry, Severity
 from contrast_tasks.catalogue.manifest import *  # noqa: F403  # one namespace for all entries
 from contrast_tasks.catalogue.mesh import *  # noqa: F403
 from contrast_tasks.catalogue.pods import *  # noqa: F403
+from contrast_tasks.catalogue.resources import *  # noqa: F403
 from contrast_tasks.catalogue.sources import *  # noqa: F403
 
 ENTRIES: Mapping[tuple[str, str], Entry] = {
@@ -18,4 +19,4 @@ ENTRIES: Mapping[tuple[str, str], Entry] = {
 }
 """All entries by (code, rule), sorted."""
 
-__all__ = ["ENTRIES", "Entry", "Severity"]
+__all__ = ["ENTRIES", "Answer", "Entry", "Severity"]

@@ -1,7 +1,7 @@
 """The form of a catalogue entry, and the severities."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Severity(Enum):
@@ -17,11 +17,27 @@ class Severity(Enum):
         return ("note", "warning", "error").index(self.value)
 
 
+class Answer(NamedTuple):
+    """The setting of contrast.toml that answers findings, as `lint --fix` writes it.
+
+    key: dotted, of the workload's table unless it is one of all workloads; names in capitals are for the user's own. value: the
+    right one, None if it differs. is_for_all: it changes nothing where it is not needed, so it may stand in [defaults].
+    is_choice: something is lost or guessed, so that users decide. is_in_workload: the key is of [workloads."KEY"].
+    """
+
+    key: str
+    value: Any = None
+    is_for_all: bool = False
+    is_choice: bool = False
+    is_in_workload: bool = True
+
+
 class Entry(NamedTuple):
     """What all findings of one code and rule have in common.
 
     milder: the lower severity that some of the findings have, None if all have the same. meaning: one sentence.
-    hint: what to do, shown with findings that have no hint of their own. advice: what to do, in general.
+    hint: what to do, shown with findings that have no hint of their own. advice: what to do, in general. answer: the setting that
+    answers them, None if there is none; why_none says then why an error can have none. can_be_ignored: although it is an error.
     """
 
     code: str
@@ -31,6 +47,9 @@ class Entry(NamedTuple):
     meaning: str
     hint: str
     advice: str
+    answer: Answer | None = None
+    why_none: str = ""
+    can_be_ignored: bool = False
 
     @property
     def severities(self) -> tuple[Severity, ...]:
@@ -38,8 +57,17 @@ class Entry(NamedTuple):
         return (self.severity,) if self.milder is None else (self.severity, self.milder)
 
 
-def define(head: str, meaning: str, hint: str = "", *, advice: str = "") -> Entry:
-    """Return an entry.
+def define(
+    head: str,
+    meaning: str,
+    hint: str = "",
+    *,
+    advice: str = "",
+    answer: Answer | None = None,
+    why_none: str = "",
+    can_be_ignored: bool = False,
+) -> Entry:
+    """Return an entry; arguments as its members.
 
     head: code, rule and severity, such as `G030 memory-limit error`; two severities are written `error|warning`.
     advice: by default the hint.
@@ -47,4 +75,29 @@ def define(head: str, meaning: str, hint: str = "", *, advice: str = "") -> Entr
     code, rule, severities = head.split()
     usual, _, second = severities.partition("|")
     milder = Severity(second) if second else None
-    return Entry(code, rule, Severity(usual), milder, meaning, hint, advice or hint)
+    return Entry(
+        code,
+        rule,
+        Severity(usual),
+        milder,
+        meaning,
+        hint,
+        advice or hint,
+        answer,
+        why_none,
+        can_be_ignored,
+    )
+
+
+def of_project(key: str) -> Answer:
+    """Return the answer by a key that is for the whole project, whose value only the user knows."""
+    return Answer(key, is_in_workload=False)
+
+
+KUBERNETES = "the API server refuses it too"
+OURS = "only this tool reads it, so it is in no foreign file"
+SETTINGS = "it is about contrast.toml itself"
+LOCK = "'contrast-tasks lock' answers it"
+FIT_MEMORY = Answer("fit_memory", value=True, is_for_all=True)
+NO_CPU_LIMITS = Answer("cpu_limits", value=False, is_for_all=True)
+REMOVE = Answer("remove", value=("FIELD",), is_choice=True)

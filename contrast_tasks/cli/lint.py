@@ -1,10 +1,14 @@
-"""`lint`: show every finding about the sources without writing to the build directory."""
+"""`lint`: show every finding about the sources without writing to the build directory, and what answers them in contrast.toml."""
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
+from contrast_tasks.errors import UsageError
 from contrast_tasks.findings import FindingsError, Severity, worst_exit_code
+from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import (
     Report,
     counted,
@@ -12,6 +16,10 @@ from contrast_tasks.report.model import (
     number_of,
     sorted_findings,
 )
+from contrast_tasks.settings.model import FILE_NAME
+
+if TYPE_CHECKING:
+    from contrast_tasks.settings.edit import Change
 
 EXAMPLE = "lint --output sarif > findings.sarif"
 
@@ -27,29 +35,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SEVERITY",
         help=f"exit with 0 unless there are findings of this severity or a worse one: {', '.join(severities)}",
     )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help=f"show the lines of {FILE_NAME} that answer the findings",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"with --fix: write them to {FILE_NAME}"
+    )
 
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Check the sources; the exit code is that of the worst finding, 10 note, 11 warning, 12 error, if it counts."""
+    if arguments.write and not arguments.fix:
+        raise UsageError("lint: --write is given, expected --fix with it")
+    flags, least = generate.flags_of(arguments, context), Severity(arguments.fail_on)
+    if arguments.fix:
+        return _fix(context, flags, least, is_written=arguments.write)
+    report = _lint(context, flags, least)
+    answered = sum(each.answer is not None for each in report.findings)
+    more = f"; '{command('lint --fix')}' shows what answers {number_of(answered, 'finding')} in {FILE_NAME}"
+    context.console.show(report.findings)
+    context.console.say(_summary(report) + more * bool(answered))
+    return report
+
+
+def _summary(report: Report) -> str:
+    count = number_of(report.result["workloads"], "workload")
+    return f"{count} checked, {counted(report.findings) or 'nothing found'}"
+
+
+def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
+    from contrast_tasks.steps.ignored import unused
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.pipeline import passed_findings
     from contrast_tasks.tasks.run import run_tasks
 
-    workspace = context.workspace(**generate.flags_of(arguments, context))
+    workspace = context.workspace(**flags)
     run = run_tasks(load_tasks(workspace), ["sources", "lock", "workload"])
     reporter = run.reporter
     found = [*reporter.findings, *passed_findings(workspace)]
+    found += unused(found, workspace.project.settings)
     findings = sorted_findings(workspace.in_files(found))
     workspace.prune()
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
     failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)
     count = len(workspace.project.index.workloads)
-    least = Severity(arguments.fail_on).rank
-    fatal = [finding for finding in findings if finding.severity.rank >= least]
-    context.console.show(findings)
-    context.console.say(
-        f"{number_of(count, 'workload')} checked, {counted(findings) or 'nothing found'}"
-    )
+    fatal = [finding for finding in findings if finding.severity.rank >= least.rank]
     return Report(
         command="lint",
         exit_code=exit_code_of(others) or worst_exit_code(fatal),
@@ -58,3 +90,36 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         steps=tuple(reporter.steps),
         result={"workloads": count},
     )
+
+
+def _fix(context: Context, flags: dict[str, Any], least: Severity, *, is_written: bool) -> Report:
+    """Show the answers to the findings, or write those by which nothing is lost, and check again."""
+    from contrast_tasks.files import write_atomic
+    from contrast_tasks.settings.edit import tables_text, with_changes
+    from contrast_tasks.steps.answers import answers_to
+
+    report = _lint(context, flags, least)
+    certain, choices = answers_to(report.findings, context.settings(**flags))
+    if is_written and certain:
+        path = context.root / FILE_NAME
+        text = path.read_bytes().decode() if path.is_file() else ""
+        write_atomic(path, with_changes(text, certain).encode())
+        context.console.say(f"wrote {FILE_NAME}: {number_of(len(certain), 'setting')}")
+        report = _lint(context, flags, least)
+        certain, choices = answers_to(report.findings, context.settings(**flags))
+    context.console.show(report.findings)
+    if certain:
+        context.console.data(tables_text(certain))
+    if choices:
+        lines = tables_text(choices).splitlines()
+        head = "# Something is lost or guessed by these, so nobody but you can write them:\n"
+        context.console.data("\n" * bool(certain) + head + "".join(f"# {line}\n" for line in lines))
+    context.console.say(
+        f"{_summary(report)}; {number_of(len(certain), 'setting')} to write, {number_of(len(choices), 'choice')} to make"
+    )
+    result = {**report.result, "settings": _json(certain), "choices": _json(choices)}
+    return report.replace(result=result)
+
+
+def _json(changes: Sequence["Change"]) -> list[dict[str, Any]]:
+    return [{**each._asdict(), "path": list(each.path)} for each in changes]

@@ -112,12 +112,16 @@ def check_memory(subject: Subject) -> None:
             wanted = request if has_request else "700Mi"
             # The default is for containers that say nothing.
             table = f'[workloads."{subject.key}"]' if has_request else "[defaults]"
+            answer: tuple[str, Any] = ("fit_memory", True)
+            if not has_request:
+                answer = ("memory" if limit is None else f"containers.{name}.memory", "700Mi")
             subject.report(
                 catalogue.MEMORY_LIMIT,
                 spot,
                 f"container {name} has {found}, expected limit and request of the same value",
                 f"set resources.limits.memory and resources.requests.memory to {wanted}"
                 + f', or memory = "{wanted}" under {table} in contrast.toml' * (limit is None),
+                answer=answer,
             )
         else:
             _check_request(subject, place, f"container {name}", request, limit)
@@ -166,6 +170,9 @@ def _amount(subject: Subject, path: Path, owner: str, holder: dict[str, Any], ki
             (*path, "resources", kind, "memory"),
             f"{owner}: {err} in resources.{kind}.memory",
             err.hint,
+            answer=("remove", ["resources"])
+            if holder is subject.spec
+            else (f"containers.{holder.get('name')}.memory", "700Mi"),
         )
     return value
 

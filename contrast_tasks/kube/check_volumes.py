@@ -44,6 +44,7 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
                     " expected a block device that is encrypted in the guest",
                     _way_out(subject, name),
+                    answer=("encrypted_claims", [name]),
                 )
             elif name not in kinds:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
@@ -70,6 +71,7 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
                 ("spec", "volumeClaimTemplates", number),
                 f"claim template {name} has volumeMode {mode}, expected Block",
                 f'set encrypted_claims = ["{name}"] for the workload in contrast.toml',
+                answer=("encrypted_claims", [name]),
             )
 
 
@@ -90,6 +92,7 @@ def _check_types(subject: Subject, refused: set[Reach]) -> None:
                 f"volume {volume.get('name')} is of type {kind_of(volume)}, expected one of"
                 f" {', '.join(ALLOWED)}",
                 kind.remedy,
+                answer=("empty_dirs", [volume.get("name")]),
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding
+from contrast_tasks.findings import Finding, Setting
 from contrast_tasks.kube.check_annotations import check_confidential_role, check_runtime_class
 from contrast_tasks.kube.check_containers import check_identity, check_memory
 from contrast_tasks.kube.check_policy import check_policy
@@ -205,9 +205,16 @@ def _missing_configs(
                     hint,
                     # Contents of volumes are no part of a policy, and a controller may make the object.
                     is_milder=use.is_mounted,
+                    answer=None
+                    if use.is_mounted
+                    else Setting(("elsewhere", _key_of(doc.namespace, use.kind, use.name)), {}),
                 )
             )
     return findings
+
+
+def _key_of(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
 
 
 def _is_published(use: ConfigUse) -> bool:

@@ -38,6 +38,13 @@ class Subject:
         """Return the workload key, such as `Deployment/web`."""
         return workloads.workload_key(self.obj)
 
-    def report(self, entry: Entry, path: Path, message: str, hint: str | None = None) -> None:
-        """Add a finding at `path` inside the object."""
-        self.findings.report(entry, path, message, hint)
+    def report(
+        self,
+        entry: Entry,
+        path: Path,
+        message: str,
+        hint: str | None = None,
+        answer: tuple[str, Any] | None = None,
+    ) -> None:
+        """Add a finding at `path` inside the object; answer: dotted key of the workload's table in contrast.toml, and value."""
+        self.findings.report(entry, path, message, hint, answer=answer)

@@ -257,6 +257,29 @@ def config_references(obj: Mapping[str, Any]) -> list[ConfigReference]:
     ]
 
 
+def field_name(obj: Mapping[str, Any], path: Path) -> str:
+    """Return a place in the pod's spec as `remove` of contrast.toml has it: `containers.web.tty`; "" for others.
+
+    Items of lists go by their names.
+    """
+    base = spec_path(obj)
+    found: Any = pod_spec(obj)
+    if path[: len(base)] != base:
+        return ""
+    steps: list[str] = []
+    for step in path[len(base) :]:
+        if isinstance(found, list) and isinstance(step, int):
+            found = found[step]
+            name = found.get("name") if isinstance(found, dict) else None
+            if not isinstance(name, str):
+                return ""
+            steps.append(name)
+        else:
+            found = found.get(step) if isinstance(found, dict) else None
+            steps.append(str(step))
+    return ".".join(steps)
+
+
 def config_keys(obj: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
     """Return the keys that variables take by name, by kind and name of the ConfigMap or Secret."""
     found: dict[tuple[str, str], set[str]] = {}

@@ -19,9 +19,15 @@ class Place:
         self.path = path
         self.findings = findings
 
-    def report(self, entry: Entry, message: str, hint: str | None = None) -> None:
-        """Add a finding at this place."""
-        self.findings.report(entry, self.path, message, hint)
+    def report(
+        self,
+        entry: Entry,
+        message: str,
+        hint: str | None = None,
+        answer: tuple[str, Any] | None = None,
+    ) -> None:
+        """Add a finding at this place; answer: dotted key of the workload's table in contrast.toml, and value."""
+        self.findings.report(entry, self.path, message, hint, answer=answer)
 
     def has(self, key: str) -> bool:
         """Return whether a member is present and not null."""

@@ -29,7 +29,7 @@ def container_process(
         tty=container.flag("tty"),
         nnp=_no_new_privileges(security),
         user=container_user(container, security, context.security, image),
-        caps=_capabilities(security),
+        caps=_capabilities(container, security),
     )
 
 
@@ -106,13 +106,14 @@ def _no_new_privileges(security: Place) -> bool:
     return not security.flag("allowPrivilegeEscalation", default=True)
 
 
-def _capabilities(security: Place) -> tuple[str, ...]:
+def _capabilities(container: Place, security: Place) -> tuple[str, ...]:
     """Return the effective capabilities: all if privileged, otherwise the default, plus added, minus dropped ones.
 
     Source: docs/internals/reality.md 1.3.
     """
     asked = security.mapping("capabilities")
-    add, drop = _cap_names(asked, "add"), _cap_names(asked, "drop")
+    name = container.text("name")
+    add, drop = _cap_names(asked, "add", name), _cap_names(asked, "drop", name)
     if security.flag("privileged"):
         return tuple(sorted(ALL_CAPS))
     base = set(ALL_CAPS if "ALL" in add else DEFAULT_CAPS)
@@ -121,12 +122,16 @@ def _capabilities(security: Place) -> tuple[str, ...]:
     return tuple(sorted((base | add) - drop - {"ALL"}))
 
 
-def _cap_names(asked: Place, key: str) -> set[str]:
-    names = set()
-    for place in asked.items(key):
-        name = place.value.upper() if isinstance(place.value, str) else place.value
-        if name in ALL_CAPS or name == "ALL":
-            names.add(name)
-        else:
-            place.report(catalogue.CAPABILITY, f"{place.value!r} is not a capability")
-    return names
+def _cap_names(asked: Place, key: str, container: str) -> set[str]:
+    places = [*asked.items(key)]
+    names = [str(place.value).upper() for place in places]
+    right = [name.removeprefix("CAP_") for name in names]
+    right = [name for name in right if name in ALL_CAPS or name == "ALL"]
+    for place, name in zip(places, names, strict=True):
+        if name not in ALL_CAPS and name != "ALL":
+            place.report(
+                catalogue.CAPABILITY,
+                f"{place.value!r} is not a capability",
+                answer=(f"containers.{container}.{key}_capabilities", right),
+            )
+    return {name for name in names if name in ALL_CAPS or name == "ALL"}

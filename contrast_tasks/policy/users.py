@@ -9,6 +9,8 @@ from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.records import Record
 
+# As Linux numbers whoever has no rights.
+_NOBODY = "65534:65534"
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
@@ -62,6 +64,7 @@ def pause_user(image: ImageFacts, pod_security: Place) -> User:
             pod_security.at("runAsGroup").report(
                 catalogue.GROUP_WITHOUT_USER,
                 f"the pod as a whole has runAsGroup {gid} and no runAsUser, so containerd makes no sandbox for it",
+                answer=("user", str(pod_gid)),
             )
     gids = {gid}
     if not image.user and pod_uid is None:
@@ -99,6 +102,7 @@ def container_user(
             f"the image names its user {image.user}; a node that does not unpack the image cannot start the container",
             f"add securityContext: {{runAsUser: {uid}, runAsGroup: {gid}}} to the container, or"
             f' user = "{uid}:{gid}" to the table of the workload in contrast.toml',
+            (f"containers.{container.text('name')}.user", f"{uid}:{gid}"),
         )
     return User(
         uid=uid,
@@ -118,7 +122,11 @@ def _image_user(
     for account in accounts:
         if account.name == user:
             return account.uid, account
-    container.report(catalogue.IMAGE_USER, f"the image's user {user!r} is not in its /etc/passwd")
+    container.report(
+        catalogue.IMAGE_USER,
+        f"the image's user {user!r} is not in its /etc/passwd",
+        answer=(f"containers.{container.text('name')}.user", _NOBODY),
+    )
     return 0, None
 
 

@@ -238,6 +238,7 @@ def _memory(
                 path,
                 f"container {container.get('name')} has the memory {differing} here, and memory"
                 f" is {own} at {declared.place('memory')}; expected one value",
+                answer=(f"containers.{container.get('name')}.memory", own),
             )
             continue
         value = limit

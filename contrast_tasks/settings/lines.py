@@ -1,4 +1,4 @@
-"""The line of each key of a TOML text; tomllib gives values without places.
+"""The line of each key of a TOML text, and the extent of each value; tomllib gives values without places.
 
 The text must have been accepted by tomllib: nothing is validated here.
 Source: TOML 1.0.0.
@@ -7,6 +7,7 @@ Source: TOML 1.0.0.
 import re
 import tomllib
 from bisect import bisect_right
+from typing import NamedTuple
 
 from contrast_tasks.pointers import Path
 
@@ -28,6 +29,8 @@ class _Walk:
         self.text = text
         self.at = 0
         self.lines: dict[Path, int] = {}
+        self.extents: dict[Path, tuple[int, int]] = {}
+        self.headers: dict[Path, int] = {}
         self._starts = [match.end() for match in re.finditer("\n", text)]
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
@@ -61,7 +64,10 @@ class _Walk:
         self._mark(path, start)
         self.at = self.text.index("=", self.at) + 1
         self._skip(_SPACE)
+        start = self.at
         self._value(path)
+        end = start + len(self.text[start : self.at].rstrip())
+        self.extents[path] = (start, end)
 
     def _value(self, path: Path) -> None:
         first = self.text[self.at]
@@ -114,6 +120,8 @@ class _Walk:
                 base = (*base, counts[base])
             self._mark(base, start)
             self.at = self.text.index("]", self.at) + (2 if is_array else 1)
+            if not is_array:
+                self.headers[base] = self.at
 
 
 def _unquoted(part: str) -> str:
@@ -122,6 +130,20 @@ def _unquoted(part: str) -> str:
     if part[0] == "'" or "\\" not in part:
         return part[1:-1]
     return str(tomllib.loads(f"k={part}")["k"])
+
+
+class Layout(NamedTuple):
+    """Where things stand in a TOML text, as offsets: the values of keys, and what follows the header of a table."""
+
+    extents: dict[Path, tuple[int, int]]
+    headers: dict[Path, int]
+
+
+def layout_of(text: str) -> Layout:
+    """Return where values and headers stand in a valid TOML text."""
+    walk = _Walk(text)
+    walk.run()
+    return Layout(walk.extents, walk.headers)
 
 
 def key_lines(text: str) -> dict[Path, int]:

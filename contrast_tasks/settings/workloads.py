@@ -21,6 +21,7 @@ from contrast_tasks.settings.values import (
     USER,
     VARIABLE,
     VOLUME,
+    WORKLOAD_KEY,
 )
 
 _NAMES = List(TEXT, "an array of strings that are not empty")
@@ -190,7 +191,9 @@ class Ignore(Record):
     """Findings that are not shown."""
 
     rule: str = member(TEXT, "code or rule of the findings, such as G031 or memory-request")
-    workloads: str = member(TEXT, "workloads that it is for, as keys of [workloads]", default="*")
+    workloads: str = member(
+        WORKLOAD_KEY, "workload that it is for, or a pattern as in [workloads]", default="*"
+    )
     reason: str = member(TEXT, "why they need not be answered")
 
 

@@ -14,6 +14,7 @@ from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
 from contrast_tasks.platforms import HANDLER_PREFIX
+from contrast_tasks.steps.ignored import refused, without_ignored
 from contrast_tasks.steps.index import SourceFile
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head, shown
@@ -35,6 +36,7 @@ _CERTAIN = frozenset(
         catalogue.DUPLICATE,
         catalogue.FIELD_TYPE,
         catalogue.FOREIGN_PODS,
+        catalogue.IGNORE_REFUSED,
         catalogue.MESH_INGRESS_ABSENT,
         catalogue.NOT_CONFIDENTIAL,
         catalogue.RELEASE_ASSUMED,
@@ -58,6 +60,7 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
         broken.extend(source.findings)
     found = [
         *_confidential(project),
+        *refused(project.settings),
         *_runtime_class(project),
         *check_indexes([read_facts(source) for source in index.files], project.settings),
     ]
@@ -143,7 +146,8 @@ def check_project(
         if head.findings:
             findings.extend(shown(project, head, workloads[name]))
     missing = [finding for finding in findings if is_missing(finding)]
-    found = sorted((finding for finding in findings if not is_missing(finding)), key=sort_key)
+    shown_now = without_ignored(findings, project.settings)
+    found = sorted((finding for finding in shown_now if not is_missing(finding)), key=sort_key)
     raise_errors(found)
     outcome = {
         "version": VERSION,

@@ -23,6 +23,7 @@ from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
 from contrast_tasks.prepare.images import image_sites, pin_images
+from contrast_tasks.steps.ignored import forgiven
 from contrast_tasks.steps.index import CLAIM, Workload
 from contrast_tasks.steps.prepare import (
     PreparedWorkload,
@@ -62,7 +63,8 @@ def derive(
     Raises FindingsError with the findings of the preparation and of the policy if one of them is an error.
     """
     prepared = prepare_workload(project, workload, lock)
-    document, obj, findings = prepared.document, prepared.obj, prepared.findings
+    document, obj = prepared.document, prepared.obj
+    findings = forgiven(prepared.findings, project.settings)
     is_confidential = prepared.is_confidential
     policy = document_of_policy = b""
     if is_confidential and prepared.is_whole:
@@ -204,7 +206,10 @@ def expectations_of(
 
         return location(document, origin(path, obj, document.obj))
 
-    findings = Findings(locate, workloads.workload_key(document.obj))
+    def field(path: Path) -> str:
+        return workloads.field_name(obj, path)
+
+    findings = Findings(locate, workloads.workload_key(document.obj), field)
     settings = project.settings
     profile = profile_of(settings.release, platform(settings.platform))
     broken = _broken_configs(project, workload, lock)

@@ -19,6 +19,7 @@ from contrast_tasks.platforms import platform
 from contrast_tasks.pods.service_links import is_link
 from contrast_tasks.settings.outputs import PROCESSOR
 from contrast_tasks.signatures import signature_of
+from contrast_tasks.steps.ignored import ignored_errors
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload
 from contrast_tasks.steps.project import Project
 from contrast_tasks.tasks.code import signature_of_all_code
@@ -319,6 +320,7 @@ def _common(project: Project) -> dict[str, str]:
         "[endorsements] proxy": settings.proxy,
         "the namespace of the Coordinator": project.coordinator_namespace,
     }
+    named["[lint] ignore"] = [to_json(each) for each in ignored_errors(settings)]
     if settings.channel == "gzip":
         from contrast_tasks.manifest.compression import implementation
 

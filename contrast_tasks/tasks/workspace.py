@@ -14,6 +14,7 @@ from contrast_tasks.records import Record
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
+from contrast_tasks.steps.ignored import without_ignored
 from contrast_tasks.steps.in_place import in_files
 from contrast_tasks.steps.index import (
     Index,
@@ -76,8 +77,9 @@ class Workspace(Record):
         return dict(json.loads(self.memo.get("rules", self.project.code) or b"{}"))
 
     def in_files(self, findings: "Iterable[Finding]") -> "list[Finding]":
-        """Return findings with the lines of the files as they are now, which differ where `generate` added to them."""
+        """Return the findings to show, with the lines of the files as they are now, which differ where `generate` added to them."""
         project = self.project
+        findings = without_ignored(findings, project.settings)
         if not project.settings.in_place:
             return list(findings)
         pins = {source.file: dict(source.pins) for source in project.index.files}

@@ -23,7 +23,7 @@ PLATFORMS = (
 )
 TOP_KEYS = (
     "platform, sources, runtime, build_dir, manifest, lock, output, defaults, local, images, components, cluster, guest_pulls, coordinator, owners,"
-    " reference_values, endorsements, workloads"
+    " reference_values, endorsements, workloads, elsewhere, lint"
 )
 ANNOTATIONS = "contrast.edgeless.systems/"
 

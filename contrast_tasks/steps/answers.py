@@ -1,0 +1,89 @@
+"""The lines of contrast.toml that answer findings: each finding has its own, and what many need is said once for all."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.settings.edit import Change
+from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.workloads import workload_key
+
+
+class Answers(NamedTuple):
+    """What to write, and what users have to decide since something is lost or guessed."""
+
+    certain: tuple[Change, ...]
+    choices: tuple[Change, ...]
+
+
+def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
+    """Return the answers to findings; to warnings those alone by which nothing is lost."""
+    certain: dict[tuple[str, ...], list[Finding]] = {}
+    choices: dict[tuple[str, ...], list[Finding]] = {}
+    known = list(_answered(findings))
+    shared = _shared(known, settings)
+    for finding in known:
+        answer = finding.answer
+        if answer is None or finding.entry.answer is None:
+            continue
+        is_choice = finding.entry.answer.is_choice
+        if is_choice and finding.severity is not Severity.ERROR:
+            continue
+        path = answer.path
+        if (path[-1], repr(answer.value)) in shared and path[:-1] not in _own(settings, path[-1]):
+            path = ("defaults", path[-1])
+        (choices if is_choice else certain).setdefault(path, []).append(finding)
+    return Answers(tuple(_changes(certain)), tuple(_changes(choices)))
+
+
+def _answered(findings: Iterable[Finding]) -> Iterator[Finding]:
+    return (each for each in findings if each.answer is not None and each.entry.answer is not None)
+
+
+def _shared(findings: Iterable[Finding], settings: Settings) -> set[tuple[str, str]]:
+    """Return key and value of the answers that may be given for all, and that several workloads need."""
+    needed: dict[tuple[str, str], set[str]] = {}
+    for finding in findings:
+        answer, entry = finding.answer, finding.entry.answer
+        if answer is None or entry is None or not entry.is_for_all or len(answer.path) != 3:  # noqa: PLR2004  # workloads, its key, the setting
+            continue
+        needed.setdefault((answer.path[-1], repr(answer.value)), set()).add(answer.path[1])
+    return {
+        (key, value)
+        for (key, value), names in needed.items()
+        if len(names) > 1 and getattr(settings.for_all, key) is None
+    }
+
+
+def _own(settings: Settings, key: str) -> set[tuple[str, ...]]:
+    """Return the tables that say something else for a workload than [defaults] would."""
+    return {
+        ("workloads", name)
+        for name, table in settings.workloads.items()
+        if getattr(table, key, None) is not None
+    }
+
+
+def _changes(found: dict[tuple[str, ...], list[Finding]]) -> Iterator[Change]:
+    for path, findings in sorted(
+        found.items(), key=lambda each: (each[0][0] != "defaults", each[0])
+    ):
+        value: Any = None
+        for finding in findings:
+            if finding.answer is not None:
+                new = finding.answer.value
+                value = (
+                    [*value, *(each for each in new if each not in value)]
+                    if isinstance(value, list)
+                    else new
+                )
+        named = (path[0], workload_key(path[1]), *path[2:])
+        yield Change(named, value, _why(findings))
+
+
+def _why(findings: Sequence[Finding]) -> str:
+    """Return one line on the findings: what they mean, and where the first of them is."""
+    meanings = dict.fromkeys(each.entry.meaning for each in findings)
+    first, *others = dict.fromkeys(str(each.where) for each in findings)
+    more = f" and {len(others)} more" if others else ""
+    return f"{'; '.join(meanings)} ({first}{more})"

@@ -1,0 +1,205 @@
+"""Findings answered in contrast.toml: what `lint --fix` shows and writes, and what is ignored with a reason."""
+
+import json
+import shutil
+import tomllib
+
+import pytest
+import yaml
+
+from tests.fakes.commands import Terminal
+from tests.fakes.workloads import FakeProject, deployment, stream
+
+UNEQUAL = "          resources: {requests: {memory: 64Mi}, limits: {memory: 500Mi, cpu: 500m}}\n"
+# What a vendor writes that no confidential pod can have, and that is answered without a loss.
+SHOP = stream(
+    deployment("web", extra=UNEQUAL),
+    deployment("cart", extra=UNEQUAL),
+    deployment("caps", extra="          securityContext: {capabilities: {add: [CAP_NET_ADMIN]}}\n"),
+)
+# What costs something: files of the node, a field without meaning in a guest, a Secret that nobody has.
+NODE = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: monitoring}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      hostPID: true
+      containers:
+        - name: agent
+          image: shop/app:v1
+          env: [{name: TOKEN, valueFrom: {secretKeyRef: {name: token, key: t}}}]
+          volumeMounts: [{name: logs, mountPath: /logs}]
+      volumes: [{name: logs, hostPath: {path: /var/log}}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def alone(project: FakeProject) -> None:
+    """Leave only what a test writes."""
+    shutil.rmtree(project.root / "deployment")
+
+
+@pytest.fixture
+def shop(project: FakeProject) -> FakeProject:
+    project.settings()
+    project.write("shop.yml", SHOP)
+    return project
+
+
+def toml(project: FakeProject) -> dict[str, object]:
+    return tomllib.loads(project.read("contrast.toml"))
+
+
+def test_answers_are_shown_and_nothing_is_written(terminal: Terminal, shop: FakeProject) -> None:
+    before = shop.read("contrast.toml")
+
+    shown = terminal.run("lint", "--fix")
+
+    assert shown.code == 12
+    assert tomllib.loads(shown.out) == {
+        "defaults": {"fit_memory": True, "cpu_limits": False},
+        "workloads": {
+            "Deployment/caps": {"containers": {"caps": {"add_capabilities": ["NET_ADMIN"]}}}
+        },
+    }
+    assert (
+        "# memory request and limit of a main container differ (deployment/shop.yml:" in shown.out
+    )
+    assert shop.read("contrast.toml") == before
+
+
+def test_written_answers_leave_nothing_to_say_and_comments_where_they_were(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    source = shop.read("deployment/shop.yml")
+    path = shop.root / "contrast.toml"
+    path.write_text("# ours\n" + path.read_text())
+
+    first = terminal.run("lint", "--fix", "--write")
+    text = shop.read("contrast.toml")
+    second = terminal.run("lint", "--fix", "--write")
+
+    assert "wrote contrast.toml: 3 settings" in first.err
+    assert (first.code, second.code) == (0, 0)
+    assert text.startswith("# ours\n")
+    assert shop.read("contrast.toml") == text
+    assert terminal.run("generate").code == 0
+    web = next(yaml.safe_load_all(shop.read("build/deployment/shop.yml")))
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {
+        "limits": {"memory": "500Mi"},
+        "requests": {"memory": "500Mi", "cpu": "500m"},
+    }
+    assert shop.read("deployment/shop.yml") == source
+
+
+def test_what_costs_something_is_left_to_the_user(terminal: Terminal, shop: FakeProject) -> None:
+    shop.write("node.yml", NODE)
+
+    shown = terminal.run("lint", "--fix", "--write")
+
+    assert shown.code == 12
+    assert all(line.startswith("#") for line in shown.out.splitlines())
+    lines = [line.removeprefix("# ") for line in shown.out.splitlines()[1:]]
+    choices = tomllib.loads("\n".join(lines))
+    assert choices == {
+        "elsewhere": {"monitoring/Secret/token": {}},
+        "workloads": {
+            "monitoring/DaemonSet/agent": {"empty_dirs": ["logs"], "remove": ["hostPID"]}
+        },
+    }
+
+    path = shop.root / "contrast.toml"
+    path.write_text(path.read_text() + "\n".join(lines))
+
+    assert terminal.run("lint").code == 0
+    assert terminal.run("generate").code == 0
+
+
+def test_programs_get_the_answers_too(terminal: Terminal, shop: FakeProject) -> None:
+    document = json.loads(terminal.run("lint", "--fix", "--output", "json").out)
+
+    assert {
+        "path": ["defaults", "cpu_limits"],
+        "value": False,
+    }.items() <= next(
+        each for each in document["result"]["settings"] if "cpu_limits" in each["path"]
+    ).items()
+    assert document["result"]["choices"] == []
+
+
+def test_a_workload_that_says_otherwise_gets_its_own_answer(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    shop.settings('[workloads."Deployment/web"]\ncpu_limits = true\n')
+
+    terminal.run("lint", "--fix", "--write")
+
+    assert toml(shop)["workloads"]["Deployment/web"]["cpu_limits"] is False  # type: ignore[index]
+
+
+def test_write_alone_is_refused(terminal: Terminal, shop: FakeProject) -> None:
+    assert terminal.run("lint", "--write").code == 2
+
+
+IGNORE = '[[lint.ignore]]\nrule = "{rule}"\nworkloads = "{workloads}"\nreason = "looked at"\n'
+
+
+@pytest.mark.parametrize("rule", ["memory-request", "G030"])
+def test_an_error_that_harms_nobody_can_be_ignored(
+    terminal: Terminal, project: FakeProject, rule: str
+) -> None:
+    text = UNEQUAL.replace(", cpu: 500m", "")
+    project.write("shop.yml", stream(deployment("web", extra=text), deployment("cart", extra=text)))
+    project.settings(IGNORE.format(rule=rule, workloads="Deployment/w*"))
+
+    shown = terminal.run("lint")
+
+    assert shown.code == 12
+    assert "Deployment/cart: container" in shown.err
+    assert "Deployment/web: container" not in shown.err
+
+    project.settings(IGNORE.format(rule=rule, workloads="*"))
+
+    assert terminal.run("lint").code == 0
+    assert terminal.run("generate").code == 0
+    found = json.loads(project.read("build/check.json"))["findings"]
+    assert [each["rule"] for each in found if each["code"][0] == "G"] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "said"),
+    [
+        ("volume-type", 12, "error[G008 ignore-refused]"),
+        ("memory-requests", 12, "did you mean 'memory-request'?"),
+        ("G217", 0, "warning[G007 unused-setting]"),
+    ],
+)
+def test_what_must_not_be_ignored_or_is_not_there_is_said(
+    terminal: Terminal, project: FakeProject, rule: str, code: int, said: str
+) -> None:
+    project.write("shop.yml", deployment("web"))
+    project.settings(IGNORE.format(rule=rule, workloads="*"))
+
+    shown = terminal.run("lint")
+
+    assert shown.code == code
+    assert said in shown.err
+    assert "contrast.toml:" in shown.err
+
+
+def test_a_pattern_that_matches_nothing_is_a_warning_with_a_suggestion(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    project.write("shop.yml", deployment("web"))
+    project.settings('[workloads."Deployment/wep-*"]\nuser = "1"\n')
+
+    shown = terminal.run("lint")
+
+    assert shown.code == 0
+    assert "warning[G006 unknown-workload]: settings for Deployment/wep-*" in shown.err
+    assert "did you mean 'Deployment/web'?" in shown.err

@@ -1,7 +1,7 @@
 """HTTP for strangers, plain or inside TLS: a request is small and short, and so many at a time.
 
-Every connection carries one request. Who does not send it within seconds, a handshake included, loses the connection, and
-at the limit of connections the one that has stalled longest makes room for a new one. Peers get the texts of `Answers` and nothing else.
+Every connection carries one request. Who does not send it within seconds, a handshake included, loses the connection; at the
+limit of connections each address gets its share. Peers get the texts of `Answers` and nothing else.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Protocol
 
+from contrast_tasks.atls.room import Room, network_of
 from contrast_tasks.errors import ClusterError
 
 _REQUEST_S = 5.0
@@ -24,6 +25,7 @@ _STALLED_S = 1.0
 # Before an answer that is being sent counts as stalled.
 _SENDING_S = 10.0
 _POLL_S = 0.1
+_ACCEPT_AT_ONCE = 64
 # An answer to a request that was not read to its end may get lost.
 _MAX_DRAINED_BYTES = 64 * 1024
 
@@ -68,7 +70,7 @@ class Answers(Protocol):
 
 
 class HttpListener:
-    """Serves `answers` on a TCP address; threads: the most requests at a time. option: how a user moves it elsewhere.
+    """Serves `answers` on a TCP address; threads: the most connections at a time. option: how a user moves it elsewhere.
 
     secure: the handshake that comes before a request; None: there is none.
     """
@@ -118,12 +120,14 @@ class HttpListener:
 
 
 class _Life:
-    """One connection: since when it waits for its peer (infinity: it does not), and when it ends at the latest.
+    """One connection: whose it is, since when it waits for its peer (infinity: it does not), and when it ends at the latest.
 
-    Both in seconds of the monotonic clock.
+    Times are seconds of the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, request: socket.socket, address: str) -> None:
+        self.request = request
+        self.address = address
         self.waits_since = time.monotonic()
         self.ends_at = self.waits_since + _REQUEST_S
 
@@ -138,12 +142,15 @@ class _Life:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    # What does not fit has to try again, after a second at the earliest; the kernel may allow less.
+    request_queue_size = 4096
 
     def __init__(self, listen: tuple[str, int], handler: type["_Handler"], threads: int) -> None:
         self.address_family = socket.getaddrinfo(*listen, type=socket.SOCK_STREAM)[0][0]
-        self._most = threads
         self._lives: dict[socket.socket, _Life] = {}
+        self._room: Room[_Life] = Room(
+            threads, since=lambda life: life.waits_since, patience_s=_STALLED_S
+        )
         self._lock = threading.Lock()
         super().__init__(listen, handler)
 
@@ -151,11 +158,12 @@ class _Server(ThreadingHTTPServer):
         """Bind without asking for the host's name, which the base class does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
+        self.socket.setblocking(False)  # noqa: FBT003  # the socket API has it so
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, or close the connection if there are too many."""
-        if not self._admit(request):
+        if not self._admit(_Life(request, network_of(client_address[0]))):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -163,11 +171,15 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         """Close a connection and forget it."""
         with self._lock:
-            self._lives.pop(request, None)
+            if (life := self._lives.get(request)) is not None:
+                self._forget(life)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """End the connections whose time is over; called with every turn of the loop."""
+        """Accept what else is waiting, and end the connections whose time is over; called with every turn of the loop."""
+        with contextlib.suppress(OSError):
+            for _ in range(_ACCEPT_AT_ONCE):
+                self.process_request(*self.get_request())
         now = time.monotonic()
         with self._lock:
             late = [request for request, life in self._lives.items() if life.ends_at <= now]
@@ -186,16 +198,21 @@ class _Server(ThreadingHTTPServer):
         with self._lock:
             return self._lives.get(request)
 
-    def _admit(self, request: socket.socket) -> bool:
+    def _admit(self, life: _Life) -> bool:
+        def leave(other: _Life) -> None:
+            self._forget(other)
+            _end(other.request)
+
         with self._lock:
-            if len(self._lives) >= self._most:
-                longest = min(self._lives, key=lambda each: self._lives[each].waits_since)
-                if time.monotonic() - self._lives[longest].waits_since < _STALLED_S:
-                    return False
-                del self._lives[longest]
-                _end(longest)
-            self._lives[request] = _Life()
+            if not self._room.make_place(life.address, time.monotonic(), leave):
+                return False
+            self._room.add(life)
+            self._lives[life.request] = life
             return True
+
+    def _forget(self, life: _Life) -> None:
+        self._room.discard(life)
+        del self._lives[life.request]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Ignore a client that hangs up."""

@@ -17,8 +17,8 @@ from coordinator.listener import Answer, HttpListener, Request
 from coordinator.state import Status
 
 _READY = frozenset({"active", "final"})
-# The kubelet asks one probe at a time, and Prometheus reads the metrics.
-_THREADS = 16
+# The kubelet asks one probe at a time, and Prometheus reads the metrics; the rest is for whoever else can reach the port.
+_THREADS = 64
 
 
 class Probes:

@@ -63,9 +63,9 @@ _log = logging.getLogger("coordinator")
 
 # For each of the two APIs; Kubernetes allows 30 s for everything by default.
 _GRACE_S = 10.0
-# Each may make evidence at the same time, which takes a hundred milliseconds.
-_HTTP_THREADS = 8
-_TRANSIT_THREADS = 32
+# More than an attacker has addresses at hand; a thread that waits for its peer costs little.
+_HTTP_THREADS = 64
+_TRANSIT_THREADS = 64
 
 
 def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]) -> None:

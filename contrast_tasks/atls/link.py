@@ -12,13 +12,14 @@ from OpenSSL import SSL
 from contrast_tasks.atls.errors import TooSlow
 from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.service import Service
-from contrast_tasks.atls.session import READ_BYTES, ServerSession
+from contrast_tasks.atls.session import READ_BYTES, ServerSession, has_first_record
 from contrast_tasks.atls.types import PeerIdentity
 
 _LINGER_S = 5.0
+_HELLO_READ_BYTES = 16 * 1024
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """One client connection: a handshake in `task`, then a pump that the two transports drive."""
 
     transport: asyncio.Transport
@@ -37,6 +38,7 @@ class Link(asyncio.Protocol):
         self._name = ""
         self._alert = b""
         self._done = asyncio.Event()
+        self._lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake, unless there are too many connections already."""
@@ -50,8 +52,13 @@ class Link(asyncio.Protocol):
             return
         self.task = asyncio.get_running_loop().create_task(self._run())
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
+        """Return the listener's buffer: bytes are taken out of it before the next connection reads."""
+        return self._service.buffer[: READ_BYTES if self._plain is not None else _HELLO_READ_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Pass bytes on, or keep them for the next step of the handshake."""
+        data = bytes(self._service.buffer[:nbytes])
         if self._plain is not None:
             self.idle_since = asyncio.get_running_loop().time()
             self._decrypt(data)
@@ -69,6 +76,9 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """Close our side too."""
         self.close()
+        if self._lingering is not None:
+            # Else it would keep everything of this connection in memory until then.
+            self._lingering.cancel()
 
     def pause_writing(self) -> None:
         """Stop reading from the backend while the peer does not read."""
@@ -93,7 +103,7 @@ class Link(asyncio.Protocol):
         self._done.set()
         self.transport.close()
         # Unsent bytes for a peer that does not read must not stay in memory.
-        asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
+        self._lingering = asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
 
     def give_up(self, reason: Exception) -> None:
         """End the connection from our side and log the reason."""
@@ -155,6 +165,8 @@ class Link(asyncio.Protocol):
             self._arrived.clear()
             if self._ended:
                 raise ConnectionResetError("the peer closed the connection during the handshake")
+            if session is None and not has_first_record(bytes(self._inbox)):
+                continue
             received = bytes(self._inbox)
             self._inbox.clear()
             self.transport.resume_reading()

@@ -1,7 +1,7 @@
 """Places for connections, shared fairly among the addresses that ask for them.
 
-Whoever holds many places loses one when somebody with fewer asks; among equals, who has waited too long does. So no address can
-keep others out, however many connections it opens and however little it sends on them.
+Whoever holds many places loses one when somebody with fewer asks; among equals, who has waited too long does; and nobody holds more
+than three quarters. So no address can keep others out, however many connections it opens and whatever it sends on them.
 """
 
 import math
@@ -55,12 +55,14 @@ class Room(Generic[Held]):
 
     def make_place(self, address: str, now: float, leave: Callable[[Held], None]) -> bool:
         """Return whether a guest of `address` gets a place; calls `leave` with whoever has to go for that."""
-        if len(self._guests) < self._places:
+        is_greedy = self._held[address] >= self._places - self._places // 4
+        if len(self._guests) < self._places and not is_greedy:
             return True
         greediest, most = self._held.most_common(1)[0]
-        if most > self._held[address] + 1:
-            rivals = [guest for guest in self._guests if guest.address == greediest]
-            patience_s = -math.inf
+        if is_greedy:
+            rivals, patience_s = self._of(address), self._patience_s
+        elif most > self._held[address] + 1:
+            rivals, patience_s = self._of(greediest), -math.inf
         else:
             rivals, patience_s = list(self._guests), self._patience_s
         longest = min(rivals, key=self._since)
@@ -70,7 +72,13 @@ class Room(Generic[Held]):
         leave(longest)
         return True
 
+    def _of(self, address: str) -> list[Held]:
+        return [guest for guest in self._guests if guest.address == address]
+
 
 def network_of(address: str) -> str:
     """Return what counts as one address: IPv4 as it is, of IPv6 the first 64 bits, since a host has all the rest to itself."""
-    return IPv6Address(address).packed[:8].hex() if ":" in address else address
+    if ":" not in address:
+        return address
+    ip = IPv6Address(address.partition("%")[0])
+    return ip.packed[:8].hex() if ip.ipv4_mapped is None else str(ip.ipv4_mapped)

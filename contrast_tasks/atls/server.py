@@ -34,7 +34,8 @@ from contrast_tasks.evidence_documents import Issuer
 Handlers = Callable[[grpc.Server, Registry], None]
 _SOCKET_NAME = "grpc.sock"
 _LIMITS = Limits()
-_BACKLOG = 512
+# What does not fit has to try again, after a second at the earliest; the kernel may allow less.
+_BACKLOG = 4096
 _MAX_WORKERS = 16
 
 

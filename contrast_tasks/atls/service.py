@@ -13,7 +13,7 @@ from typing import Protocol
 from contrast_tasks.atls.errors import NoRoom, TooSlow
 from contrast_tasks.atls.registry import Registry
 from contrast_tasks.atls.room import Room
-from contrast_tasks.atls.session import ServerSession
+from contrast_tasks.atls.session import READ_BYTES, ServerSession
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Limits:
     connections: int = 4096
     stalled_s: float = 1.0
     idle_s: float = 30.0
-    hello_bytes: int = 128 * 1024
+    hello_bytes: int = 32 * 1024
     lines_per_s: int = 10
     threads: int = 8
 
@@ -85,6 +85,7 @@ class Service:
         self.backend_path = backend_path
         self.executor = executor
         self.limits = limits
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self.closed = False
         self.connections: Room[Connection] = Room(
             limits.connections, since=lambda one: one.idle_since, patience_s=limits.idle_s

@@ -55,6 +55,7 @@ _EVIDENCE_ALERTS = {_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIF
 _PROTOCOL_VERSION = 70
 # The first record of a TLS peer is an alert or part of the handshake. Source: RFC 8446, 5.1.
 _FIRST_RECORDS = (b"\x15", b"\x16")
+_RECORD_HEAD, _MAX_RECORD = 5, 2**14
 
 
 class Session:
@@ -276,6 +277,19 @@ class ClientSession(Session):
         if len(self.connection.get_peer_cert_chain() or ()) != 1:
             raise BadPeerCertificate("the server sent more than one certificate")
         self.evidence = self._judged[1]
+
+
+def has_first_record(received: bytes) -> bool:
+    """Return whether a client's first record has arrived whole: before that, a session would only cost.
+
+    Raises OtherProtocol if it cannot be the beginning of a handshake.
+    """
+    if not _FIRST_RECORDS[1].startswith(received[:1]):
+        raise OtherProtocol("the client does not speak tls")
+    size = int.from_bytes(received[3:_RECORD_HEAD])
+    if size > _MAX_RECORD:
+        raise OtherProtocol("the client's first record is too long for tls")
+    return len(received) >= _RECORD_HEAD + size
 
 
 def ssl_reason(error: SSL.Error) -> str:

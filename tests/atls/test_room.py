@@ -75,6 +75,20 @@ def test_one_address_with_any_number_of_connections_keeps_nobody_out() -> None:
     assert all(held.count(f"honest-{number}") >= 3 for number in range(4))
 
 
+def test_nobody_holds_more_than_three_quarters() -> None:
+    """Also if every connection is at work, so that none can be ended."""
+    room: Room[Guest] = make_room([], places=8)
+
+    admitted = 0
+    for _ in range(20):
+        if room.make_place("greedy", 10.0, room.discard):
+            room.add(Guest("greedy", math.inf))
+            admitted += 1
+
+    assert admitted == 6
+    assert room.make_place("honest", 10.0, room.discard)
+
+
 def test_a_place_that_was_given_back_is_free() -> None:
     guest = Guest("a", 9.9)
     room = make_room([guest], places=1)
@@ -93,6 +107,9 @@ def test_a_place_that_was_given_back_is_free() -> None:
         ("192.0.2.1", "192.0.2.2", False),
         ("2001:db8::1", "2001:db8::ffff:2", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("::ffff:203.0.113.1", "203.0.113.1", True),
+        ("::ffff:203.0.113.1", "::ffff:203.0.113.2", False),
         ("", "", True),
     ],
 )

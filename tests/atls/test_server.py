@@ -62,6 +62,10 @@ def dial(server: AtlsServer, **changes: Any) -> AtlsChannel:
     return connect("127.0.0.1", server.port, **arguments)
 
 
+# A whole record of a handshake, though with one byte of it only.
+RECORD = bytes.fromhex("160301000101")
+
+
 def raw_connection(server: AtlsServer) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
@@ -326,7 +330,7 @@ def test_above_the_limit_a_connection_is_closed_at_once(limits: Limits) -> None:
         return [FakeValidator()], None
 
     with serving(limits=limits, require_client=hold) as server, raw_connection(server) as first:
-        first.sendall(bytes.fromhex("1603010005"))
+        first.sendall(RECORD)
         assert entered.wait(20)
         with raw_connection(server) as second:
             assert _closed(second)
@@ -364,8 +368,8 @@ def test_single_bytes_that_lead_to_no_answer_are_no_progress() -> None:
         service = server._terminator._service
         service.new_session = partial(Slow, **service.new_session.keywords)
         moments = set()
-        for _ in range(5):
-            slow.sendall(b"\x16")
+        for piece in (RECORD, *[b"\x16"] * 4):
+            slow.sendall(piece)
             assert taken.acquire(timeout=20)
             moments |= waiting_since(server)
 
@@ -386,6 +390,25 @@ def waiting_since(server: AtlsServer) -> set[float]:
     return asyncio.run_coroutine_threadsafe(look(), server._loop).result(20)
 
 
+def test_no_session_is_made_before_a_record_has_come_whole() -> None:
+    made: list[bytes] = []
+
+    with serving(require_client=lambda: made.append(b"") or ([FakeValidator()], None)) as server:
+        for junk in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\x16\x03\x01\xff\xff",
+            b"\x15\x03\x01\x00\x02\x01\x00",
+        ):
+            with raw_connection(server) as link:
+                link.sendall(junk)
+                assert _closed(link)
+        with raw_connection(server) as link:
+            link.sendall(RECORD[:-1])
+            link.shutdown(socket.SHUT_WR)
+            assert _closed(link)
+        assert made == []
+
+
 def test_who_holds_many_handshakes_loses_one_to_another_address() -> None:
     limits = Limits(handshakes=4, stalled_s=20)
 
@@ -394,10 +417,10 @@ def test_who_holds_many_handshakes_loses_one_to_another_address() -> None:
         greedy = [
             stack.enter_context(
                 socket.create_connection(
-                    ("127.0.0.1", server.port), timeout=20, source_address=("127.0.0.2", 0)
+                    ("127.0.0.1", server.port), timeout=20, source_address=(address, 0)
                 )
             )
-            for _ in range(4)
+            for address in ("127.0.0.2", "127.0.0.2", "127.0.0.2", "127.0.0.3")
         ]
         with dial(server) as peer:
             assert say(peer.channel)
@@ -427,7 +450,7 @@ def test_a_handshake_whose_step_takes_long_does_not_count_as_stalled() -> None:
 
     limits = Limits(handshakes=1, stalled_s=0)
     with serving(limits=limits, require_client=hold) as server, raw_connection(server) as first:
-        first.sendall(bytes.fromhex("1603010005"))
+        first.sendall(RECORD)
         assert entered.wait(20)
         with raw_connection(server) as second:
             assert _closed(second)

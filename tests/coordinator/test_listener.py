@@ -172,7 +172,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 def test_a_stalled_connection_makes_room_for_a_new_one(
     server: HttpListener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "_STALLED_S", 0.0)
+    monkeypatch.setattr(server._server._room, "_patience_s", 0.0)
     silent = [connect(server) for _ in range(20)]
 
     assert status_of(ask(server, GET)) == 200
@@ -181,10 +181,25 @@ def test_a_stalled_connection_makes_room_for_a_new_one(
         link.close()
 
 
+def test_one_address_keeps_no_other_out(server: HttpListener) -> None:
+    """Neither by many connections that stall, of which the oldest goes, nor by all places."""
+    place = ("127.0.0.1", server.port)
+    greedy = [
+        socket.create_connection(place, timeout=15, source_address=("127.0.0.2", 0))
+        for _ in range(3 * THREADS)
+    ]
+
+    for _ in range(THREADS):
+        assert status_of(ask(server, GET)) == 200
+
+    for link in greedy:
+        link.close()
+
+
 def test_at_the_limit_of_requests_a_new_one_is_closed_at_once(
     server: HttpListener, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "_STALLED_S", 0.0)
+    monkeypatch.setattr(server._server._room, "_patience_s", 0.0)
     busy = [connect(server) for _ in range(THREADS)]
     for link in busy:
         link.sendall(GET.replace(b"/x", b"/wait"))
@@ -200,7 +215,7 @@ def test_at_the_limit_of_requests_a_new_one_is_closed_at_once(
 def test_who_does_not_read_the_answer_makes_room_too(
     server: HttpListener, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "_STALLED_S", 0.0)
+    monkeypatch.setattr(server._server._room, "_patience_s", 0.0)
     monkeypatch.setattr(listener, "_SENDING_S", 0.0)
     echo.rest = bytes(64 * 1024 * 1024)
     deaf = [connect(server) for _ in range(THREADS)]

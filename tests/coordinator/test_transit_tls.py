@@ -361,7 +361,7 @@ def test_no_certificate_is_issued_before_somebody_speaks_tls(
 def test_stalled_handshakes_make_room_for_a_workload(
     listener: HttpListener, web: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "_STALLED_S", 0.0)
+    monkeypatch.setattr(listener._server._room, "_patience_s", 0.0)
     silent = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(20)]
 
     assert Curl(listener.port)("/v1/sys/health", *web.words)[0] == 200

@@ -1,0 +1,149 @@
+"""Ten thousand hostile connections at a time: an honest peer is served throughout, and they cost little."""
+
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contrast_tasks.api import userapi
+from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
+from contrast_tasks.manifest.codec import render_manifest
+from contrast_tasks.releases.table import V1_16
+from tests.coordinator.test_process import (
+    COORDINATOR_HASH,
+    POLICIES,
+    ROOT,
+    WEB_POLICY,
+    make_manifest,
+    new_cert,
+    started,
+    user_api,
+)
+from tests.fakes.coordinator import Caller
+
+pytestmark = pytest.mark.e2e
+
+CONNECTIONS, ADDRESSES = 10_000, 40
+ROUNDS = 3
+MOST_S = 2.0
+
+
+class Spent(NamedTuple):
+    """What a process holds: memory in MiB, threads, file descriptors."""
+
+    memory: int
+    threads: int
+    descriptors: int
+
+    @classmethod
+    def by(cls, process: int) -> Self:
+        """Read what the kernel tells. Source: proc(5)."""
+        text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+        fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        memory, threads = int(fields["VmRSS"].split()[0]) // 1024, int(fields["Threads"])
+        return cls(memory, threads, len(list(Path(f"/proc/{process}/fd").iterdir())))
+
+
+def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
+    tmp_path: Path, owner: Caller
+) -> None:
+    processor = SimulatedProcessor.load_or_create(tmp_path / "processor")
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    key = ec.generate_private_key(ec.SECP256R1())
+    environ = {
+        "PATH": os.environ["PATH"],
+        "CONTRAST_EVIDENCE": f"simulated:{tmp_path / 'processor'}",
+        "CONTRAST_HOST_DATA": COORDINATOR_HASH,
+    }
+    # A machine that is busy with other things takes as much longer.
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    with started(tmp_path / "state", environ) as running:
+        ports = {**running.ports, "http_api": running.lines[-1]["http_api"]}
+        log = running.process.stderr
+        assert log is not None
+        lines: list[str] = []
+        reading = threading.Thread(target=lambda: lines.extend(log))
+        reading.start()
+
+        def verify() -> None:
+            with user_api(running, manifest) as channel:
+                assert userapi.get_manifests(channel, 10).manifests == (content,)
+
+        def certify() -> None:
+            assert new_cert(running, processor, key, WEB_POLICY).workload_secret
+
+        honest: tuple[Callable[[], None], ...] = (
+            verify,
+            certify,
+            partial(ask, running.ports["http"], "/probe/readiness", 200),
+            partial(ask, ports["http_api"], "/attest", 405),
+        )
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, content, POLICIES, 10)
+        for call in honest:
+            call()
+        before = peak = Spent.by(running.process.pid)
+        took = [0.0] * len(honest)
+        with flood(ports.values()) as is_open:
+            rest = ROUNDS
+            while rest:
+                rest -= is_open.is_set()
+                for number, call in enumerate(honest):
+                    began = time.monotonic()
+                    call()
+                    took[number] = max(took[number], time.monotonic() - began)
+                peak = Spent(*map(max, peak, Spent.by(running.process.pid)))
+        code = running.process.poll()
+        running.process.terminate()
+        reading.join()
+
+    assert code is None
+    assert max(took) < MOST_S * busy, took
+    # Two listeners with 256 handshakes each, three with 64 connections.
+    assert peak.descriptors < before.descriptors + 2 * 2 * 256 + 3 * 2 * 64, peak
+    assert peak.threads < before.threads + 3 * 64 + 64, peak
+    assert peak.memory < before.memory + 128, peak
+    assert len(lines) < 2000
+
+
+@contextmanager
+def flood(ports: Iterable[object]) -> Iterator[threading.Event]:
+    """Attack the ports; yields what is set as soon as all connections were opened."""
+    words = map(str, (CONNECTIONS, ADDRESSES, *ports))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.flood", *words],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told, is_open = process.stdout, threading.Event()
+    waiting = threading.Thread(target=lambda: told.readline() and is_open.set())
+    waiting.start()
+    try:
+        yield is_open
+        waiting.join()
+        assert int(process.communicate(timeout=60)[0]) >= CONNECTIONS
+    finally:
+        process.kill()
+        waiting.join()
+        process.communicate()
+
+
+def ask(port: int, path: str, wanted: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path)
+    assert connection.getresponse().status == wanted
+    connection.close()

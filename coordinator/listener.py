@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -140,8 +141,6 @@ class _Life:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
     # What does not fit has to try again, after a second at the earliest; the kernel may allow less.
     request_queue_size = 4096
 
@@ -152,6 +151,7 @@ class _Server(ThreadingHTTPServer):
             threads, since=lambda life: life.waits_since, patience_s=_STALLED_S
         )
         self._lock = threading.Lock()
+        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="http")
         super().__init__(listen, handler)
 
     def server_bind(self) -> None:
@@ -162,11 +162,12 @@ class _Server(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, or close the connection if there are too many."""
+        """Answer in a thread, or close the connection if there are too many."""
         if not self._admit(_Life(request, network_of(client_address[0]))):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        # Threads are kept: to start one takes long while others are busy.
+        self._workers.submit(self.process_request_thread, request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection and forget it."""
@@ -188,6 +189,7 @@ class _Server(ThreadingHTTPServer):
 
     def end_all(self) -> None:
         """End all connections; their threads end with them."""
+        self._workers.shutdown(wait=False)
         with self._lock:
             every = list(self._lives)
         for request in every:

@@ -18,8 +18,12 @@ what to do next and is shown on a line of its own.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from contrast_tasks.records import Record
+
+if TYPE_CHECKING:
+    from contrast_tasks.findings import Finding
 
 
 class Location(Record):
@@ -86,9 +90,13 @@ class GraphError(ContrastError):
 
 
 class MissingReferenceValues(ContrastError):
-    """The manifest was written, but values that only the user can know are missing."""
+    """The manifest was written, but values that only the user can know are missing.
+
+    missing: a finding for each value.
+    """
 
     exit_code = 13
+    missing: "Sequence[Finding]" = ()
 
 
 class ImageError(ContrastError):

@@ -173,9 +173,9 @@ def _check(context: Context, flags: dict[str, Any]) -> Report:
     """Return the report of what would change; in a checkout of what is committed that is nothing."""
     from dataclasses import asdict
 
-    from contrast_tasks.cli.plan import CHANGES, plan, show
+    from contrast_tasks.cli.planned import CHANGES, plan_changes, show
 
-    planned = plan(context, flags)
+    planned = plan_changes(context, flags)
     if planned.refusal is not None:
         return planned.refusal.replace(command="generate")
     show(planned.differences, context)
@@ -280,7 +280,7 @@ def generate(
         lines = _Lines(context, progress)
         run = run_tasks(
             tasks,
-            ["generate"],
+            ["manifest"],
             listener=lines,
             processes=_processes(tasks) if processes is None else lambda _: processes,
             always=always,
@@ -339,7 +339,7 @@ def _settle(context: Context, workspace: "Workspace", flags: dict[str, Any]) -> 
     now = {source.file: source.digest for source in settled.project.index.files}
     if now == before:
         return
-    reporter = run_tasks(load_tasks(settled), ["generate"]).reporter
+    reporter = run_tasks(load_tasks(settled), ["manifest"]).reporter
     if reporter.errors:
         raise reporter.errors[0]
     changed = [path for step in reporter.steps for path in step.wrote if path in now]

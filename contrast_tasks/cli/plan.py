@@ -1,24 +1,21 @@
 """`plan`: show what `generate` would change, and what `set` would then change at the Coordinator."""
 
 import argparse
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from contrast_tasks.cli import generate
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.planned import CHANGES, plan_changes, show
 from contrast_tasks.cli.set import configure_signatures, signatures_argument
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
+from contrast_tasks.report.model import Report, sorted_findings
 
 if TYPE_CHECKING:
     from contrast_tasks.findings import Finding
-    from contrast_tasks.steps.plan import Difference
     from contrast_tasks.steps.project import Project
-    from contrast_tasks.tasks.workspace import Workspace
 
 EXAMPLE = "plan --detailed-exitcode"
-CHANGES = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +38,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.id_blocks import refuse_without_id_block
 
-    planned = plan(context, generate.flags_of(arguments, context))
+    planned = plan_changes(context, generate.flags_of(arguments, context))
     if planned.refusal is not None:
         return planned.refusal.replace(command="plan")
     now, project = planned.now, planned.workspace.project
@@ -65,47 +62,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
         result={"changes": [asdict(difference) for difference in found]},
     )
-
-
-class Planned(NamedTuple):
-    """What a generate would write. refusal: the report of a plan that failed; there are no differences then."""
-
-    now: "Project"
-    workspace: "Workspace"
-    differences: "list[Difference]"
-    refusal: Report | None = None
-
-
-def plan(context: Context, flags: Mapping[str, object]) -> Planned:
-    """Generate beside the outputs that are there, and compare."""
-    from contrast_tasks.steps.plan import PLAN, differences, plan_spec
-    from contrast_tasks.tasks.graph import generate_tasks
-    from contrast_tasks.tasks.run import run_tasks, tasks_from
-    from contrast_tasks.tasks.workspace import open_workspace
-
-    now = context.workspace(**flags).project
-    workspace = open_workspace(plan_spec(now), is_fresh=True)
-    tasks = tasks_from([("contrast", generate_tasks(workspace))])
-    reporter = run_tasks(tasks, ["generate"], database=f"{PLAN}/doit.db").reporter
-    if not reporter.errors:
-        return Planned(now, workspace, differences(now, workspace.project))
-    refusal = Report(
-        command="",
-        exit_code=exit_code_of(reporter.errors),
-        findings=sorted_findings(workspace.in_files(reporter.findings)),
-        failures=reporter.failures(),
-    )
-    return Planned(now, workspace, [], refusal)
-
-
-def show(found: Iterable["Difference"], context: Context) -> None:
-    """Print the differences, or say that there are none."""
-    lines = [
-        f"{each.what} {each.name}{f' ({each.detail})' if each.detail else ''}\n" for each in found
-    ]
-    context.console.data("".join(lines))
-    if not lines:
-        context.console.say("no changes")
 
 
 def _policies(planned: "Project") -> list[bytes]:

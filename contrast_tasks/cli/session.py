@@ -41,7 +41,7 @@ def run_command_line(words: Sequence[str], root: str) -> int:
         words = [words[1], "--help"]
     if not words or words[0] in _HELP:
         stream = sys.stdout if words else sys.stderr
-        put(stream, usage(own_tasks(_project_of(words, root))))
+        put(stream, usage(own_tasks(_project_of(words, root)) or {}))
         return 0 if words else UsageError.exit_code
     if words[0] in _VERSION:
         put(sys.stdout, f"{PROGRAM} {__version__}\n")
@@ -96,9 +96,9 @@ def _parse(words: Sequence[str], root: str) -> list[tuple[str, argparse.Namespac
         summary = ""
         if is_help:
             own = own_tasks(_project_of(words, root))
-            if command not in own:
+            if own is not None and command not in own:
                 raise unknown_command(command, [*SUMMARIES, *own])
-            summary = own[command]
+            summary = (own or {}).get(command, "")
         parser = parser_of_task(command, summary)
         arguments, switches = parser.parse_known_args([command, *rest])
         arguments.switches = switches

@@ -28,15 +28,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--always", action="store_true", help="run also what is up to date")
 
 
-def own_tasks(root: Path) -> dict[str, str]:
+def own_tasks(root: Path) -> dict[str, str] | None:
     """Return the tasks that a project's dodo.py adds to the pipeline, with the first paragraph of their docstrings.
+
+    None: the file cannot be parsed.
 
     The file is parsed, not run, so help is fast and works for a broken file too.
     """
     try:
         module = ast.parse((root / _DODO).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except FileNotFoundError:
         return {}
+    except (OSError, SyntaxError, ValueError):
+        return None
     return {
         node.name.removeprefix(_PREFIX): (ast.get_docstring(node) or "").partition("\n\n")[0]
         for node in module.body

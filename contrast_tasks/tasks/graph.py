@@ -177,9 +177,11 @@ def generate_tasks(
         task_dep=written,
         doc="write the manifest, and remove outputs of what is gone",
     )
-    yield {
-        "basename": "generate",
-        "actions": None,
-        "doc": "annotated YAML, policies and the manifest",
-        "task_dep": ["manifest"],
-    }
+    # Plain doit ends with it; our own command line tells the same with the manifest.
+    yield make(
+        "generate",
+        "require_values",
+        inputs.manifest,
+        task_dep=["manifest"],
+        doc="annotated YAML, policies and the manifest",
+    )

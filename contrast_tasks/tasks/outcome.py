@@ -21,7 +21,9 @@ def read_outcome(path: Path) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
 
 def lacking(missing: Sequence[Finding]) -> MissingReferenceValues:
     """Return the error that a run with missing values ends with."""
-    return MissingReferenceValues(
+    error = MissingReferenceValues(
         f"the manifest lacks {number_of(len(missing), 'value')} that only you can know",
         hint="fill them in under [reference_values] of contrast.toml; everything else is written",
     )
+    error.missing = missing
+    return error

@@ -209,6 +209,17 @@ def write_manifest(project: Spec) -> dict[str, Any]:
     }
 
 
+def require_values(project: Spec) -> dict[str, Any]:
+    """Do nothing; raises MissingReferenceValues if the manifest lacks values that only the user knows."""
+    from contrast_tasks.tasks.outcome import lacking, read_outcome
+
+    opened = _open(project).project
+    _, missing = read_outcome(opened.root / opened.paths.check)
+    if missing:
+        raise lacking(missing)
+    return {"wrote": []}
+
+
 def passed_findings(workspace: Workspace) -> list[Finding]:
     """Return the findings about the sources and the finished workloads; failed tasks report their own."""
     from contrast_tasks.steps.id_blocks import without_id_block

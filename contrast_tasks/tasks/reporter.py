@@ -10,12 +10,12 @@ import signal
 from pathlib import Path
 from typing import Any, Protocol
 
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, MissingReferenceValues
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
 from contrast_tasks.report.text import closing_lines, finding_line
 from contrast_tasks.tasks.actions import Failed
-from contrast_tasks.tasks.outcome import lacking, read_outcome
+from contrast_tasks.tasks.outcome import read_outcome
 
 
 def _end_on_sigterm() -> None:
@@ -177,9 +177,14 @@ class Reporter:
             return
         findings, failures = self.findings, self.failures()
         if not failures and self._outcome:
-            found, missing = read_outcome(Path(self._outcome))
-            findings = sorted_findings([*found, *missing])
-            failures = (Failure.of(lacking(missing)),) if missing else ()
+            findings, _ = read_outcome(Path(self._outcome))
+        missing = [
+            finding
+            for error in self.errors
+            if isinstance(error, MissingReferenceValues)
+            for finding in error.missing
+        ]
+        findings = sorted_findings([*findings, *missing])
         report = Report(command="doit", findings=findings, failures=failures)
         lines = [*map(finding_line, findings), *closing_lines(report)]
         if not lines and all(step.status == "up-to-date" for step in self.steps):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from contrast_tasks import errors
-from contrast_tasks.cli import main, plan
+from contrast_tasks.cli import main, planned
 from contrast_tasks.cli.arguments import COMMON, parser_of
 from contrast_tasks.cli.commands import SUMMARIES, command_module
 from contrast_tasks.cli.task import own_tasks
@@ -38,7 +38,7 @@ def render_commands(root: Path) -> str:
         "",
         *table(
             ("task", "does"),
-            ((code(name), prose(does)) for name, does in own_tasks(root).items()),
+            ((code(name), prose(does)) for name, does in (own_tasks(root) or {}).items()),
         ),
     ]
     lines += ["", "## Exit codes", "", *table(("code", "meaning"), _exit_codes())]
@@ -71,7 +71,7 @@ def _argument(action: argparse.Action) -> tuple[str, str]:
 
 def _exit_codes() -> Iterator[tuple[str, str]]:
     yield "0", "success"
-    codes = {plan.CHANGES: "`plan --detailed-exitcode` or `generate --check` found changes"}
+    codes = {planned.CHANGES: "`plan --detailed-exitcode` or `generate --check` found changes"}
     for severity in Severity:
         codes[10 + severity.rank] = f"findings, the worst of severity {severity.value}"
     codes[main.INTERRUPTED] = "interrupted; finished work is kept"

@@ -470,7 +470,8 @@ def test_a_manifest_with_an_extra_key_is_refused(terminal: Terminal, project: Fa
     assert [line for line in shown.err.splitlines() if "warning[" not in line] == [
         (
             "manifest.json:2: error[M002 unknown-member]: Extra: unknown member, expected one of Policies,"
-            " ReferenceValues, WorkloadOwnerKeyDigests, WorkloadOwnerPubKeys, SeedshareOwnerPubKeys"
+            " ReferenceValues, WorkloadOwnerKeyDigests, WorkloadOwnerPubKeys, SeedshareOwnerPubKeys,"
+            " WorkloadOwnerApprovals"
         ),
         "contrast-tasks: error: 1 error, 2 warnings",
         "  hint: run 'contrast-tasks generate' to write the manifest again",

@@ -106,16 +106,19 @@ def test_plain_doit_shows_warnings_and_that_there_is_nothing_to_do(
     assert second.stdout == "up to date\n"
 
 
-def test_plain_doit_tells_what_the_manifest_lacks(terminal: Terminal, project: FakeProject) -> None:
+def test_plain_doit_tells_what_the_manifest_lacks_and_fails_each_time(
+    terminal: Terminal, project: FakeProject
+) -> None:
     (project.root / "dodo.py").write_text(DODO)
     text = project.read("contrast.toml")
     (project.root / "contrast.toml").write_text(text.partition("[reference_values")[0])
 
-    done = _doit(project)
-
-    assert "manifest.json:" in done.stdout
-    assert "error[M032 missing-measurement]" in done.stdout
-    assert "the manifest lacks 5 values that only you can know" in done.stdout
+    for done in (_doit(project), _doit(project)):
+        assert "manifest.json:" in done.stdout
+        assert "error[M032 missing-measurement]" in done.stdout
+        assert "the manifest lacks 5 values that only you can know" in done.stdout
+        assert done.returncode == 1
+    assert (project.root / "manifest.json").exists()
 
 
 def test_plain_doit_cleans_outputs_and_nothing_else(

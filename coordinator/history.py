@@ -75,6 +75,11 @@ class Transition:
         """Return the transition hash, 32 bytes."""
         return transition_digest(self.manifest_hash, self.previous)
 
+    @property
+    def key(self) -> str:
+        """Return the key of its object."""
+        return f"transitions/{self.digest.hex()}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatestTransition:
@@ -122,13 +127,7 @@ class History:
 
     def put_packs(self, packs: Iterable[Pack]) -> None:
         """Store packs, each under its hash, but for those of documents that have objects of their own."""
-        self.store.set_all(
-            {
-                f"{_PACKS}/{pack.digest.hex()}": pack.content
-                for pack in packs
-                if len(pack.content) <= MAX_OBJECT_BYTES
-            }
-        )
+        self.store.set_all(pack_objects(packs))
 
     def pack_names(self) -> list[str]:
         """Return the hashes (hex) of all packs, sorted."""
@@ -153,10 +152,7 @@ class History:
 
     def put_manifest(self, content: bytes) -> None:
         """Store a manifest, in packs if it does not fit into one object."""
-        if len(content) <= MAX_OBJECT_BYTES:
-            self.put("manifests", [content])
-        else:
-            self.put_packs(pack_documents([content]))
+        self.store.set_all(manifest_objects(content))
 
     def transition(self, digest: bytes) -> Transition:
         """Return the transition with this hash."""
@@ -168,7 +164,7 @@ class History:
 
     def put_transition(self, transition: Transition) -> None:
         """Store a transition under its hash."""
-        self.store.set(f"transitions/{transition.digest.hex()}", transition.render())
+        self.store.set(transition.key, transition.render())
 
     def latest_unverified(self) -> LatestTransition | None:
         """Return the head without verifying its signature, None if there is none."""
@@ -312,6 +308,22 @@ class History:
             hint=_RESTORE,
             where=Location(file=self.store.describe(key)),
         )
+
+
+def pack_objects(packs: Iterable[Pack]) -> dict[str, bytes]:
+    """Return the objects of packs by key, without those of documents that have objects of their own."""
+    return {
+        f"{_PACKS}/{pack.digest.hex()}": pack.content
+        for pack in packs
+        if len(pack.content) <= MAX_OBJECT_BYTES
+    }
+
+
+def manifest_objects(content: bytes) -> dict[str, bytes]:
+    """Return the objects of a manifest by key: itself, or packs if it does not fit into one."""
+    if len(content) <= MAX_OBJECT_BYTES:
+        return {f"manifests/{sha256(content).hex()}": content}
+    return pack_objects(pack_documents([content]))
 
 
 def sha256(content: bytes) -> bytes:

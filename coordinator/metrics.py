@@ -86,7 +86,7 @@ FAMILIES = (
     Family(RECOVERIES, "counter", "attempts to recover, by user or peer", ("kind", "result")),
     Family(STORE_SECONDS, "histogram", "how long the store took", ("op", "result")),
     Family(ROLLBACKS, "counter", "older histories found in the store or served by a peer"),
-    Family(REPAIRS, "counter", "heads written back that were removed or changed"),
+    Family(REPAIRS, "counter", "heads or objects written back that were removed or changed"),
     Family(TRANSIT_REQUESTS, "counter", "requests to the transit engine", ("code", "op")),
     Family(MEMORY, "gauge", "resident memory"),
     Family(DESCRIPTORS, "gauge", "open file descriptors"),

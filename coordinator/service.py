@@ -179,7 +179,7 @@ def _count_event(metrics: Metrics, event: str, members: Mapping[str, object]) ->
         metrics.count(CERTIFICATES, labels)
     elif event == "rollback" or members.get("seen") == Observation.ROLLBACK.value:
         metrics.count(ROLLBACKS)
-    if event == "head-restored":
+    if event in {"head-restored", "objects-restored"}:
         metrics.count(REPAIRS)
 
 

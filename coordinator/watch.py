@@ -6,19 +6,25 @@
     unsigned, malformed   write ours back and report it: write access alone must not stop the service or its updates
     signed, not ours      another Coordinator with our seed has set a manifest: our state becomes stale
 
+Every ten minutes it looks whether all that the head leads to is still there.
 Source: docs/internals/coordinator.md 4.7, 8.5.
 """
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from enum import Enum
 
 from coordinator.history import LATEST_KEY, HistoryCorrupt
+from coordinator.repair import repair
 from coordinator.state import Guard, State
 from coordinator.store.base import NotFound, StoreConflict, StoreError
 from coordinator.unavailable import StateUnavailable
 
 _log = logging.getLogger("coordinator.history")
+
+_MEND_S = 600.0
 
 
 class Observation(Enum):
@@ -50,12 +56,33 @@ def observe(guard: Guard) -> Observation:
     return _judge(guard, state, raw)
 
 
-def watch(guard: Guard, stop: threading.Event, *, pause_s: float = 1.0) -> None:
+def mend(guard: Guard) -> None:
+    """Write back what somebody removed of the history, and report it. Raises StoreError."""
+    try:
+        state = guard.current()
+    except StateUnavailable:
+        return
+    if not (keys := repair(guard.history, state)):
+        return
+    guard.audit.record("objects-restored", transition=state.latest.transition_hash, count=len(keys))
+    _log.error(
+        "Objects of the history were removed or changed from outside and are written back",
+        extra={"count": len(keys), "first": keys[0]},
+    )
+
+
+def watch(
+    guard: Guard,
+    stop: threading.Event,
+    *,
+    pause_s: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Observe the store whenever its head may have changed, until `stop` is set; each kind of trouble is logged once.
 
     pause_s: before a watch that broke off begins anew.
     """
-    looks = _Looks(guard)
+    looks = _Looks(guard, clock)
     while True:
         try:
             guard.history.store.watch(LATEST_KEY, looks.look, stop)
@@ -70,8 +97,10 @@ def watch(guard: Guard, stop: threading.Event, *, pause_s: float = 1.0) -> None:
 class _Looks:
     """The looks of one watch, and the trouble of the last one."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, clock: Callable[[], float]) -> None:
         self._guard = guard
+        self._clock = clock
+        self._mended_at = clock()
         self._reported = ""
 
     def look(self) -> None:
@@ -79,6 +108,9 @@ class _Looks:
         trouble = ""
         try:
             observe(self._guard)
+            if self._clock() - self._mended_at >= _MEND_S:
+                self._mended_at = self._clock()
+                mend(self._guard)
         except StoreError as err:
             trouble = f"history cannot be watched: {err}"
         except Exception as err:  # noqa: BLE001  # outermost: without this thread liveness fails, and a restart loses the seed
@@ -119,8 +151,7 @@ def _restore(guard: Guard, state: State, found: bytes, seen: Observation) -> Obs
     history = guard.history
     latest = state.latest
     try:
-        history.put_manifest(state.manifest_bytes)
-        history.put_transition(state.transition)
+        repair(history, state)
         history.store.compare_and_swap(LATEST_KEY, found, latest.render())
     except StoreConflict:
         return Observation.QUIET

@@ -157,6 +157,30 @@ class Ticks(threading.Event):
         return self.looks < 0
 
 
+def test_what_was_removed_is_written_back_after_ten_minutes(
+    guard: Guard,
+    state: State,
+    store: MemoryStore,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    key = f"transitions/{state.transition.previous.hex()}"
+    del store._values[key]
+    seconds = iter([0.0, 300.0, 599.0, 600.0, 600.0, 900.0])
+    there: list[bool] = []
+
+    def clock() -> float:
+        there.append(key in store._values)
+        return next(seconds)
+
+    watch(guard, Ticks(4), clock=clock)
+
+    # Begun, three looks, the time of the third, and a fourth.
+    assert there == [False, False, False, False, False, True]
+    assert [each.getMessage() for each in caplog.records] == [
+        "Objects of the history were removed or changed from outside and are written back"
+    ]
+
+
 class Failing(MemoryStore):
     """A store whose every read raises."""
 

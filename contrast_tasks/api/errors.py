@@ -282,9 +282,11 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     code = error.code()
     details = _details(error)
     hint = details.hint or hint_of(details.reason)
-    message = f"coordinator refused {call}: {_printable(error.details() or code.name.lower())}"
+    text = _printable(error.details() or code.name.lower())
     if details.reason == REASON_APPROVALS:
-        message += _approvals(details.found)
+        # The text is that of a wrong key, for clients of the reference product.
+        text = _approvals(details.found)
+    message = f"coordinator refused {call}: {text}"
     if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
         denied = NotAuthorised(message, hint=hint)
         denied.reason = details.reason
@@ -332,7 +334,7 @@ def _details(error: grpc.RpcError) -> Details:
 
 def _approvals(found: Mapping[str, str]) -> str:
     lines = (f"  {name:<7} {found.get(name, '')}" for name in ("found", "wanted", "missing"))
-    return "\n" + "\n".join(lines)
+    return "\n".join(("too few owners approve", *lines))
 
 
 def _reason_in(text: str) -> str:

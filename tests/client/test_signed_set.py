@@ -213,6 +213,7 @@ def test_two_owners_approve_what_neither_may_set_alone(project: Project, process
     assert done.generation == 2
     assert caught.value.reason == "approvals_missing"
     lines = str(caught.value).splitlines()
+    assert lines[0].endswith(": too few owners approve")
     assert lines[1:] == ["  found   1", "  wanted  2", f"  missing {wanted[1]}"]
     assert "--signature FILE" in caught.value.hint
     name = f"coordinator {address}"

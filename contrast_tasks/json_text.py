@@ -9,9 +9,10 @@ import json
 import re
 from bisect import bisect_right
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from contrast_tasks.pointers import escape
+from contrast_tasks.records import Record
 
 _PIECE = r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+'
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
@@ -64,7 +65,7 @@ def shown(value: Any) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
-class Places(NamedTuple):
+class Places(Record, kw_only=False):
     """The line of each member and element by pointer, and (pointer, line, first line) of repeated members."""
 
     lines: dict[str, int]

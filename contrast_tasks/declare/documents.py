@@ -9,6 +9,9 @@ from contrast_tasks.records import REQUIRED, Member, Record
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
+_PLAIN = (str, int)
+
+
 def to_record(record: type[AnyRecord], document: Mapping[str, Any], **parts: Any) -> AnyRecord:
     """Return the record of a valid document; parts: values of attributes that do not come from it.
 
@@ -68,18 +71,20 @@ def lower_hex(shape: Any, value: Any) -> Any:
 
 def to_json(value: Any) -> Any:
     """Return the document of a record: members in declared order, without those that equal `absent`; keys of maps sorted."""
-    if value is None or isinstance(value, str | int):
+    # Most values are texts, also those in lists.
+    if type(value) is str or value is None or isinstance(value, _PLAIN):
         return value
     if isinstance(value, Record):
+        parts = vars(value)
         return {
             entry.name: to_json(part)
             for entry in value.members
-            if (part := getattr(value, entry.attribute)) != entry.absent or entry.written
+            if (part := parts[entry.attribute]) != entry.absent or entry.written
         }
     if isinstance(value, NullList):
         return None
     if isinstance(value, tuple):
-        return [to_json(element) for element in value]
+        return [each if type(each) is str else to_json(each) for each in value]
     if isinstance(value, Mapping):
         return {key: to_json(value[key]) for key in sorted(value)}
     return value

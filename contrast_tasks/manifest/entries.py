@@ -72,20 +72,16 @@ def merge_entries(
     policies: dict[str, PolicyEntry] = {}
     findings: list[Finding] = []
     for policy_hash_hex in sorted(groups):
-        group = groups[policy_hash_hex]
-        first, *others = group
-        policies[policy_hash_hex] = _united(group)
-        findings.extend(_collision(first, other) for other in others)
+        first, *others = groups[policy_hash_hex]
+        policies[policy_hash_hex] = _united(first, others) if others else first.entry
+        findings.extend([_collision(first, other) for other in others])
     return policies, findings
 
 
-def _united(group: Sequence[WorkloadEntry]) -> PolicyEntry:
-    first = group[0].entry
-    if len(group) == 1:
-        return first
-    names = {san for workload in group for san in workload.entry.sans}
+def _united(first: WorkloadEntry, others: Sequence[WorkloadEntry]) -> PolicyEntry:
+    names = {san for workload in (first, *others) for san in workload.entry.sans}
     wildcard = (WILDCARD,) if WILDCARD in names else ()
-    return first.replace(sans=(*sorted(names - {WILDCARD}), *wildcard))
+    return first.entry.replace(sans=(*sorted(names - {WILDCARD}), *wildcard))
 
 
 def _collision(first: WorkloadEntry, other: WorkloadEntry) -> Finding:

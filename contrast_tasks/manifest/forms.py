@@ -5,7 +5,7 @@ ours: they are written only if they have a value. Source: docs/internals/release
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.manifest.model import Manifest
@@ -23,7 +23,7 @@ from contrast_tasks.trusted_guests import (
 Names = Mapping[str, Member]
 
 
-class _Facts(NamedTuple):
+class _Facts(Record, kw_only=False):
     """What holds for a record in all releases; see the functions of the same names."""
 
     spellings: Names

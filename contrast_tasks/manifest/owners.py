@@ -6,16 +6,16 @@ docs/internals/releases.md 2.3.
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from contrast_tasks.declare.shapes import HEX
 from contrast_tasks.json_text import shown
+from contrast_tasks.records import Record
 from contrast_tasks.releases.table import ManifestForm
 
 _WANTED = "expected an ECDSA public key as SubjectPublicKeyInfo in lower-case hex"
 
 
-class _Curve(NamedTuple):
+class _Curve(Record, kw_only=False):
     """y**2 = x**3 - 3 * x + b over the integers modulo p; head: DER up to the two coordinates of `size` bytes each."""
 
     head: bytes

@@ -6,7 +6,7 @@ stays missing and is reported. Source: docs/internals/manifest.md 3, 9.4.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.declare.problems import Problem, dotted, problems
@@ -78,7 +78,7 @@ FILE_ENTRY = Table(
 """What a file of reference values holds for one platform, or for all."""
 
 
-class _File(NamedTuple):
+class _File(Record, kw_only=False):
     name: str
     parsed: JsonText
 

@@ -2,7 +2,6 @@
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.pods.volume_kinds import shortest_path
@@ -11,6 +10,7 @@ from contrast_tasks.policy.expectations import Mount
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
 from contrast_tasks.policy.volumes import Volume, volume_of
+from contrast_tasks.records import Record
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _CGROUP_EXTRAS = ("nsdelegate", "memory_recursiveprot")
@@ -191,7 +191,7 @@ def _refuse_image_volumes(
         )
 
 
-class _Destination(NamedTuple):
+class _Destination(Record, kw_only=False):
     """A mount point: its shortest form, and what the runtime passes on if that is another, else ""."""
 
     shortest: str

@@ -6,13 +6,14 @@ Source: Kubernetes, plugin/pkg/admission/limitranger and SetDefaults_LimitRangeI
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 from contrast_tasks.pointers import Path
+from contrast_tasks.records import Record
 
 _KINDS = ("initContainers", "containers")
 _TABLES = ("limits", "requests")
@@ -20,7 +21,7 @@ _TABLES = ("limits", "requests")
 _UNASKED = frozenset({catalogue.MEMORY_LIMIT_IGNORED, catalogue.MEMORY_REQUEST})
 
 
-class _Bound(NamedTuple):
+class _Bound(Record, kw_only=False):
     """The least or the most of a resource that a container may have; owner: name of the LimitRange."""
 
     resource: str

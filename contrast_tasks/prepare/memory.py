@@ -6,7 +6,7 @@ Source: docs/internals/runtime.md 8; docs/internals/generate.md 10.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import ImageError
@@ -19,6 +19,7 @@ from contrast_tasks.platforms import Platform, platform
 from contrast_tasks.pods.injected import IMAGE_STORE, INITIALIZER, SERVICE_MESH
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes
 from contrast_tasks.prepare.fitted import set_memory
+from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 
 _MIB: Final = 1 << 20
@@ -30,7 +31,7 @@ _MESH_BYTES: Final = 66 * _MIB
 _INITIALIZER_BYTES: Final = (50 * _MIB, 100 * _MIB)
 
 
-class ImageMemory(NamedTuple):
+class ImageMemory(Record, kw_only=False):
     """What our own images take in a guest's memory, in MiB: unpacked, and while they are unpacked; 0 if they are elsewhere."""
 
     initializer_mib: int = 0
@@ -123,7 +124,7 @@ def raise_memory(
     set_memory(holder, _mebibytes(present + bound.lacking))
 
 
-class _Bound(NamedTuple):
+class _Bound(Record, kw_only=False):
     """What a guest has for its containers and what it needs, in bytes; is_whole: the limit is that of the pod."""
 
     limits: int

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
@@ -14,6 +14,7 @@ from contrast_tasks.errors import GraphError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
 from contrast_tasks.platforms import HANDLER_PREFIX
+from contrast_tasks.records import Record
 from contrast_tasks.steps.ignored import refused, without_ignored
 from contrast_tasks.steps.index import SourceFile
 from contrast_tasks.steps.project import Project
@@ -107,7 +108,7 @@ def _runtime_class(project: Project) -> Iterable[Finding]:
         )
 
 
-class Checked(NamedTuple):
+class Checked(Record, kw_only=False):
     """A manifest that may be written, and build/check.json as a JSON value."""
 
     manifest: bytes

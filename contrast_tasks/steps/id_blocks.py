@@ -5,19 +5,19 @@ another measurement makes no policy again. Source: docs/internals/releases.md 3.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding
 from contrast_tasks.platforms import platform
+from contrast_tasks.records import Record
 from contrast_tasks.steps.manifest import reference_values
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Head
 from contrast_tasks.trusted_guests import SnpReference
 
 
-class _Known(NamedTuple):
+class _Known(Record, kw_only=False):
     """A project, the reference values of its platform, and the annotations made of them by number of processors."""
 
     project: Project
@@ -40,10 +40,10 @@ def id_block_annotations(project: Project, vcpus: int) -> Mapping[str, str]:
         return {}
     from contrast_tasks.attestation.snp.id_annotations import id_annotations
 
-    _, entries, known = _known(project)
-    if vcpus not in known:
-        known[vcpus] = id_annotations(entries, vcpus, form)
-    return known[vcpus]
+    known = _known(project)
+    if vcpus not in known.annotations:
+        known.annotations[vcpus] = id_annotations(known.entries, vcpus, form)
+    return known.annotations[vcpus]
 
 
 def without_id_block(project: Project, heads: Mapping[str, Head]) -> list[Finding]:

@@ -119,7 +119,7 @@ def _read(root: Path, name: str) -> bytes:
 
 def not_generated(project: Project) -> list[str]:
     """Return the files in the folders of outputs that are no outputs, sorted."""
-    expected, root, build = project.expected_outputs(), str(project.root), project.paths.build
+    expected, root, build = project.expected_outputs, str(project.root), project.paths.build
     return sorted(
         name
         for folder in ("deployment", "policies", "workloads")

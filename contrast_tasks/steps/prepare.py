@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.errors import ImageError
@@ -23,6 +23,7 @@ from contrast_tasks.prepare.memory import (
 )
 from contrast_tasks.prepare.replacements import replace_images
 from contrast_tasks.prepare.workload import prepare
+from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import COORDINATOR_SOURCE, Workload, read_source
 from contrast_tasks.steps.project import Project
@@ -31,7 +32,7 @@ _parsed: dict[tuple[str, str], Sequence[Document]] = {}
 _PARSED_AT_MOST = 8
 
 
-class PreparedWorkload(NamedTuple):
+class PreparedWorkload(Record, kw_only=False):
     """The document as written, and the object made of it.
 
     images: by reference, {} if it gets no policy. is_whole: whether a policy can be derived of the object, so that findings

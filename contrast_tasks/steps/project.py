@@ -258,9 +258,10 @@ class Project(Record):
             *dict.fromkeys(policies),
         ]
 
-    def expected_outputs(self) -> set[str]:
+    @cached_property
+    def expected_outputs(self) -> frozenset[str]:
         """Return every file below the build directory that a finished `generate` leaves there."""
-        return {self.paths.check}.union(*self.outputs.values())
+        return frozenset((self.paths.check,)).union(*self.outputs.values())
 
 
 def handlers_of(settings: Settings) -> tuple[str, ...]:

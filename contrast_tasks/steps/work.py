@@ -1,12 +1,12 @@
 """The result of a workload's costly step, for the checks, the manifest and the outputs.
 
-line 1   the head as JSON: what checks and the manifest need, and nothing large
+line 1   the head as a JSON list: what checks and the manifest need, and nothing large
 line 2   the prepared object as JSON, images pinned
 rest     the policy's text; empty for a workload that gets none
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from contrast_tasks.files import canonical_json
@@ -19,8 +19,9 @@ from contrast_tasks.steps.project import Project
 class Head(NamedTuple):
     """The facts about a workload that the manifest needs; a record would take a run over a thousand longer to make.
 
-    policy_sha256: 64 hex digits, "" without a policy. policy_bytes: of its document. vcpus: of the guest, 1 where no ID block says so. findings: as JSON, places relative to the document: line 1 is the
-    document's first, the file is left to whoever knows where the document stands now.
+    policy_sha256: 64 hex digits, "" without a policy. policy_bytes: of its document. vcpus: of the guest, 1 where no ID
+    block says so. findings: as JSON, places relative to the document: line 1 is the document's first, the file is left to
+    whoever knows where the document stands now.
     """
 
     policy_sha256: str
@@ -44,7 +45,7 @@ def render_work(work: Work) -> bytes:
     """Return the stored form of a work."""
     # The order of keys is the user's, so it is kept.
     obj = json.dumps(work.obj, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"\n".join((canonical_json(work.head._asdict()), obj, work.policy))
+    return b"\n".join((canonical_json(work.head), obj, work.policy))
 
 
 def parse_work(content: bytes) -> Work:
@@ -58,17 +59,10 @@ def parse_head(content: bytes) -> Head:
     return head_of(json.loads(content.partition(b"\n")[0]))
 
 
-def head_of(document: Mapping[str, Any]) -> Head:
-    """Return the head from its JSON form."""
-    return Head(
-        policy_sha256=document["policy_sha256"],
-        sans=tuple(document["sans"]),
-        workload_secret_id=document["workload_secret_id"],
-        role=document["role"],
-        policy_bytes=document["policy_bytes"],
-        vcpus=document["vcpus"],
-        findings=tuple(document["findings"]),
-    )
+def head_of(members: Sequence[Any]) -> Head:
+    """Return the head from its JSON form, the list of its members."""
+    sha256, sans, secret_id, role, size, vcpus, findings = members
+    return Head(sha256, tuple(sans), secret_id, role, size, vcpus, tuple(findings))
 
 
 def placed(head: Head, workload: Workload) -> list[Finding]:

@@ -32,7 +32,7 @@ def footprint(workspace: Workspace) -> set[str]:
             for workload in project.index.workloads
         ),
         *(f"{layout}/index.json" for layout in settings.layouts),
-        *project.expected_outputs(),
+        *project.expected_outputs,
         *(path for path, _ in all_code_files()),
         *(path for path, _ in resource_files()),
     }

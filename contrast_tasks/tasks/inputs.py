@@ -252,11 +252,13 @@ class ProjectInputs:
                 "contrast-tasks itself": project.code,
                 "what the checks composed": _composed(project.root / project.paths.check),
                 "where the manifest goes": project.paths.manifest,
-                "which outputs there are": sha256_hex(
-                    "\0".join(sorted(project.expected_outputs())).encode()
-                ),
+                "which outputs there are": self._outputs,
             }
         )
+
+    @cached_property
+    def _outputs(self) -> str:
+        return sha256_hex("\0".join(sorted(self._project.expected_outputs)).encode())
 
     def pack(self) -> Inputs:
         """Return the inputs of packing images: our own code, and the files that images.toml names."""

@@ -116,7 +116,7 @@ class Workspace(Record):
         known, kept = self._accepted.values, {}
         for name, head in heads.items():
             digest = self.inputs.workload(name).digest
-            kept[digest] = known.get(digest) or head._asdict()
+            kept[digest] = known.get(digest) or [*head]
         self.results.remember("heads", _LAST, self._accepted.content(kept))
 
     @cached_property

@@ -103,6 +103,19 @@ def _redirect(spec: Mapping[str, Any], claim: str, decrypted: str) -> bool:
     return found
 
 
+def claims_of(obj: Mapping[str, Any]) -> set[str]:
+    """Return the names of the PersistentVolumeClaims that a prepared workload encrypts; they have to be block devices."""
+    pairs = workloads.secure_pvs(workloads.annotations(obj)) or ()
+    devices = {device for device, _ in pairs}
+    if not devices:
+        return set()
+    return {
+        str(workloads.mapping_at(volume, "persistentVolumeClaim").get("claimName"))
+        for _, volume in workloads.mappings_at(workloads.pod_spec(obj), "volumes")
+        if volume.get("name") in devices and kind_of(volume) == "persistentVolumeClaim"
+    }
+
+
 def check(subject: Subject, settings: Settings, declared: WorkloadSettings | None) -> None:
     """Report claims of encrypted volumes that cannot work (G051), and what their data depend on (G052)."""
     pairs = workloads.secure_pvs(workloads.annotations(subject.obj)) or ()

@@ -326,8 +326,12 @@ class Settings(Record):
         return self.for_all.memory
 
     def config(self, kind: str, namespace: str, name: str) -> ElsewhereSettings | None:
-        """Return what is declared of a ConfigMap or Secret that is made elsewhere, None if nothing is."""
-        return config_settings(self.elsewhere, kind, namespace, name)
+        """Return what is declared of a ConfigMap or Secret that is made elsewhere, None if nothing is.
+
+        Nobody makes one on this machine, so there it needs values.
+        """
+        found = config_settings(self.elsewhere, kind, namespace, name)
+        return None if found is None or (self.is_local and not found.values) else found
 
     def where(self, key: str) -> Location:
         """Return the place where a dotted key is set; for a default the settings file, without a line."""

@@ -22,6 +22,7 @@ from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
+from contrast_tasks.prepare.encrypted import claims_of
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.steps.ignored import forgiven
 from contrast_tasks.steps.index import CLAIM, Workload
@@ -193,7 +194,11 @@ def expectations_of(
         images=images,
         configs=_configs(project, workload, lock),
         elsewhere=_elsewhere(project, workload),
-        claims=_claims(project, workload, lock),
+        claims={
+            **_claims(project, workload, lock),
+            # As they are written to the output.
+            **dict.fromkeys(claims_of(obj), "Block"),
+        },
         service_account_automount=_automounts(project, workload, lock),
         services=project.namespaces.services(
             workload, {entry.partition("=")[0] for image in images.values() for entry in image.env}

@@ -19,7 +19,7 @@ from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.settings.workloads import WorkloadSettings
-from contrast_tasks.steps.index import COORDINATOR_SOURCE, Index, SourceFile, Workload
+from contrast_tasks.steps.index import CLAIM, COORDINATOR_SOURCE, Index, SourceFile, Workload
 from contrast_tasks.steps.namespaces import Namespaces
 
 # The simulated processor of platform `local`, relative to the project.
@@ -146,6 +146,16 @@ class Project(Record):
     def workloads_in(self, file: str) -> list[Workload]:
         """Return the workloads of a source, in its order."""
         return self.workloads_by_source.get(file, [])
+
+    @cached_property
+    def claimants(self) -> Mapping[str, list[Workload]]:
+        """Return the workloads whose pods name claims, by the source that has the claims; other sources have none."""
+        found: dict[str, list[Workload]] = {}
+        claims = {use: file for use, (file, _) in self.index.places.items() if use[0] == CLAIM}
+        for workload in self.index.workloads.values() if claims else ():
+            for file in sorted({claims[use] for use in workload.uses if use in claims}):
+                found.setdefault(file, []).append(workload)
+        return found
 
     def workload_settings(self, workload: Workload) -> WorkloadSettings | None:
         """Return what contrast.toml declares for a workload."""

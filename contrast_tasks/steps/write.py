@@ -11,13 +11,15 @@ from typing import Any
 
 from contrast_tasks.annotations import POLICY_KEYS
 from contrast_tasks.files import pretty_json, write_atomic
-from contrast_tasks.kube.documents import decode
+from contrast_tasks.kube.documents import decode, kept_documents
 from contrast_tasks.kube.edits import rewrite
-from contrast_tasks.kube.workloads import template_path
+from contrast_tasks.kube.workloads import template_path, volume_mode
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
+from contrast_tasks.pointers import replaced
+from contrast_tasks.prepare.encrypted import claims_of
 from contrast_tasks.steps.id_blocks import id_block_annotations
 from contrast_tasks.steps.in_place import write_source
-from contrast_tasks.steps.index import Workload, read_source
+from contrast_tasks.steps.index import CLAIM, Workload, read_source
 from contrast_tasks.steps.project import Project
 from contrast_tasks.steps.work import Work, placed
 
@@ -25,7 +27,7 @@ from contrast_tasks.steps.work import Work, placed
 def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> list[str]:
     """Write the annotated YAML, records and policies of one source; return the files with new bytes.
 
-    works: the results of its workloads, by id.
+    works: the results of its workloads, and of those that name its claims, by id.
     """
     source, paths = project.sources[file], project.paths
     text = decode(read_source(project.settings, source), file)
@@ -43,6 +45,7 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
             outputs[paths.policy(workload.id)] = work.policy
             outputs[paths.document(workload.id)] = document
         wanted[workload.position] = obj
+    wanted |= _block_claims(project, file, text, works)
     annotated = rewrite(text, wanted, file).encode()
     written = []
     if paths.in_place:
@@ -57,6 +60,27 @@ def write_outputs(project: Project, file: str, works: Mapping[str, Work]) -> lis
         for name, content in outputs.items()
         if write_atomic(project.root / name, content, is_synced=False)
     ]
+
+
+def _block_claims(
+    project: Project, file: str, text: str, works: Mapping[str, Work]
+) -> dict[int, dict[str, Any]]:
+    """Return the claims of a source that workloads encrypt, as block devices, by their position."""
+    places = set()
+    for workload in project.claimants.get(file, ()):
+        for name in claims_of(works[workload.id].obj):
+            use = (CLAIM, workload.namespace or "default", name)
+            holder, position = project.index.places.get(use, ("", 0))
+            if holder == file:
+                places.add(position)
+    documents = kept_documents(text, file)[0] if places else ()
+    return {
+        document.index: replaced(
+            document.obj, ("spec",), {**document.obj["spec"], "volumeMode": "Block"}
+        )
+        for document in documents
+        if document.index in places and volume_mode(document.obj) != "Block"
+    }
 
 
 def _make_way(root: Path, build: str, name: str) -> None:

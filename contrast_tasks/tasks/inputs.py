@@ -131,7 +131,7 @@ class ProjectInputs:
                 file: source.digest,
                 "where it is written": f"{project.paths.build} {project.paths.deployment(source)}",
                 **self._id_blocks,
-                **self._results_of(project.workloads_in(file)),
+                **self._results_of([*project.workloads_in(file), *project.claimants.get(file, ())]),
             }
         )
 

@@ -165,9 +165,10 @@ def write_outputs(project: Spec, file: str) -> dict[str, Any]:
     from contrast_tasks.steps.write import write_outputs as write
 
     workspace = _open(project)
-    workloads = workspace.project.workloads_in(file)
+    opened = workspace.project
+    workloads = [*opened.workloads_in(file), *opened.claimants.get(file, ())]
     works = {workload.id: workspace.work(workload.id) for workload in workloads}
-    return {"wrote": write(workspace.project, file, works)}
+    return {"wrote": write(opened, file, works)}
 
 
 def write_combined(project: Spec) -> dict[str, Any]:

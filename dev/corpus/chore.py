@@ -1,7 +1,8 @@
 """`./doitw corpus DIR`: real deployments as a user has them, each linted as a project of its own, on several platforms.
 
-DIR, or `yaml` in it, has a folder for each deployment. A workload passes if it gets a policy that allows the life of its pod,
-or if every finding that refuses it is one that was looked at (dev/corpus/refusals.py). The images are stand-ins.
+DIR, or `yaml` in it, has a folder for each deployment. No source is edited: `lint --fix` writes what is certain to contrast.toml, then
+the choices that it shows are taken. A workload passes if it gets a policy that allows the life of its pod, or if every finding that
+refuses it is one that was looked at (dev/corpus/refusals.py). The images are stand-ins.
 """
 
 import json
@@ -21,6 +22,7 @@ from contrast_tasks.images.lock import parse_lock
 from contrast_tasks.kube import nodes
 from contrast_tasks.kube.documents import decode, split
 from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
+from contrast_tasks.settings.edit import Change, with_changes
 from contrast_tasks.settings.outputs import SOURCE_SUFFIXES
 from dev.checkout import ROOT
 from dev.corpus.refusals import why
@@ -44,12 +46,14 @@ _OURS = f"{_TASK}<"
 class Linted(NamedTuple):
     """What `lint` says of a deployment.
 
-    workloads: whether each one passed, by file and key. findings: as JSON. faults: messages of errors that are none.
+    workloads: whether each one passed, by file and key. findings: as JSON. faults: messages of errors that are none. choices: what
+    `lint --fix` leaves to the user, as JSON.
     """
 
     workloads: Mapping[tuple[str, str], bool]
     findings: tuple[Mapping[str, Any], ...]
     faults: tuple[str, ...]
+    choices: tuple[Mapping[str, Any], ...]
 
     @property
     def errors(self) -> list[Mapping[str, Any]]:
@@ -96,19 +100,31 @@ def verdicts_on(deployment: Path, platform: str) -> Iterator[Verdict]:
     with tempfile.TemporaryDirectory() as name:
         project = Path(name)
         _make_project(project, deployment, platform)
-        linted = _lint(project)
+        before = _lint(project)
+        written = _lint(project, "--fix", "--write")
+        _take(project, written.choices)
+        linted = _lint(project) if written.choices else written
+        means = {
+            at: "as it is"
+            if before.workloads[at]
+            else "by settings"
+            if written.workloads[at]
+            else "by choices"
+            for at in linted.workloads
+        }
         plain = linted.said_of("not-confidential")
         good = [key for (_, key), passed in linted.workloads.items() if passed and key not in plain]
         denied = _denied(project, good) if good else {}
     title = f"{deployment.name} on {platform}"
     yield from (Verdict(title, "lint", fault) for fault in linted.faults)
-    for (file, key), passed in linted.workloads.items():
+    for at, passed in linted.workloads.items():
+        file, key = at
         if key in plain:
             yield Verdict(title, f"{key} left as it is, since it has a runtime class of others")
         elif passed and key in linted.said_of(_UNSEEN_USER):
-            yield Verdict(title, f"{key} generated, with a warning of its user")
+            yield Verdict(title, f"{key} generated {means[at]}, with a warning of its user")
         elif passed:
-            yield Verdict(title, f"{key} generated", denied.get(key, ""))
+            yield Verdict(title, f"{key} generated {means[at]}", denied.get(key, ""))
         else:
             own = [each for each in linted.errors if _subject(each) == key]
             others = [each for each in linted.errors if each["where"]["file"] == file]
@@ -163,15 +179,23 @@ def _images(source: Path) -> Iterator[str]:
             yield from images_in(nodes.build(root)[0])
 
 
-def _lint(project: Path) -> Linted:
-    answer = _run(project, "lint", "--output", "json")
+def _take(project: Path, choices: Sequence[Mapping[str, Any]]) -> None:
+    """Write the choices that `lint --fix` shows to contrast.toml, as a user does who decides for each."""
+    path = project / "contrast.toml"
+    changes = [Change(tuple(each["path"]), each["value"]) for each in choices]
+    path.write_text(with_changes(path.read_text(), changes))
+
+
+def _lint(project: Path, *words: str) -> Linted:
+    answer = _run(project, "lint", "--output", "json", *words)
     workloads = {}
     for task in answer["tasks"]:
         if task["name"].startswith(_TASK) and not task["name"].startswith(_OURS):
             file, _, key = task["name"].removeprefix(_TASK).partition("#")
             workloads[file, key] = task["status"] != "failed"
     faults = tuple(each["message"] for each in answer.get("errors", ()))
-    return Linted(workloads, tuple(answer["findings"]), faults)
+    choices = (answer.get("result") or {}).get("choices", ())
+    return Linted(workloads, tuple(answer["findings"]), faults, tuple(choices))
 
 
 def _denied(project: Path, keys: Sequence[str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def build_plan(
         unpack=unpacker(settings, paths, say),
         hosts=hosts,
         egress=egress_places(specs, addresses),
-        configs=_configs(objects),
+        configs=_configs(objects, settings),
         environ=environ,
         with_mesh=with_mesh,
     )
@@ -199,8 +199,18 @@ def _target(item: Annotated, port: Mapping[str, Any]) -> int:
     return ports[target]
 
 
-def _configs(objects: Iterable[Annotated]) -> Configs:
-    return {
+def _configs(objects: Sequence[Annotated], settings: Settings) -> Configs:
+    """Return the values of ConfigMaps and Secrets: those of the sources, and what contrast.toml tells of others."""
+    elsewhere = {
+        (use.kind, item.namespace, use.name): {
+            key: value.encode() for key, value in made.values.items()
+        }
+        for item in objects
+        if item.is_workload
+        for use in workloads.config_references(item.obj)
+        if (made := settings.config(use.kind, item.namespace, use.name)) is not None
+    }
+    return elsewhere | {
         (item.kind, item.namespace, item.name): {
             key: value.encode() if isinstance(value, str) else value
             for key, value in config_data(item.obj).items()

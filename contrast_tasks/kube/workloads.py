@@ -243,6 +243,13 @@ def config_data(obj: Mapping[str, Any]) -> dict[str, str | bytes]:
     return data | {key: value for key, value in plain if isinstance(value, str)}
 
 
+def config_object(kind: str, namespace: str, name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """Return a ConfigMap or Secret with these entries; namespace: "" for none."""
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    member = "stringData" if kind == "Secret" else "data"
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, member: dict(data)}
+
+
 def config_references(obj: Mapping[str, Any]) -> list[ConfigReference]:
     """Return the references in env, envFrom, volumes and projected volumes, in the order of the file."""
     return [

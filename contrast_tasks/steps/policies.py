@@ -247,12 +247,7 @@ def objects_used(project: Project, workload: Workload, lock: Lock) -> list[dict[
     for (kind, _, name), made in _elsewhere(project, workload).items():
         keys = {*made.keys, *wanted.get((kind, name), ())}
         data = {**dict.fromkeys(sorted(keys), "elsewhere"), **made.values}
-        metadata = {
-            "name": name,
-            **({"namespace": workload.namespace} if workload.namespace else {}),
-        }
-        member = "stringData" if kind == "Secret" else "data"
-        used.append({"apiVersion": "v1", "kind": kind, "metadata": metadata, member: data})
+        used.append(workloads.config_object(kind, workload.namespace, name, data))
     return used
 
 

@@ -1,4 +1,4 @@
-"""Refusals of real deployments that were looked at and are right: such a pod cannot run confidentially as it is written.
+"""Refusals of real deployments that were looked at and are right: no setting that could be guessed makes such a pod confidential.
 
 By the rule of the finding and what its message says; any other refusal of the corpus is to be looked at.
 """
@@ -22,23 +22,10 @@ class Refusal(NamedTuple):
         )
 
 
-_SIZE = "a guest has the memory of its limits, and its node counts requests"
-_HOST = "the node has no process, network or user namespace in common with a guest"
-_FILES = "the host could read and change the files"
 REFUSALS = (
-    Refusal("memory-request", "has the memory request .* and the limit", _SIZE),
-    Refusal("memory-limit", "no memory limit|and no limit|means no limit", _SIZE),
-    Refusal(
-        "cpu-limit", "has the CPU limit", "the releases know the measurement for one processor"
-    ),
-    Refusal("cpu-count", "virtual CPUs, expected at most", "the release has no ID block for more"),
-    Refusal("image-volume", "declares a VOLUME", "the host would make the folder"),
-    Refusal("volume-type", "of type (hostPath|nfs|csi|azureFile|gcePersistentDisk|.*Disk)", _FILES),
-    Refusal("volume-mode", "mounts the claim|has volumeMode Filesystem", _FILES),
-    Refusal("unsupported-field", "host(Network|PID|IPC|Users) is not supported", _HOST),
-    Refusal("unsupported-field", "seLinuxOptions is not supported", "guests have no SELinux"),
-    Refusal("unsupported-field", "subPath(Expr)? is not supported for this volume", _FILES),
-    Refusal("config-missing", "refers to the", "the values are part of the policy"),
+    Refusal("encrypted-claim", "has the access mode", "two guests would destroy the file system"),
+    Refusal("config-value", "its keys are not known", "the policy has a list of all variables"),
+    Refusal("config-value", "the program to run", "the host would choose what runs"),
     Refusal("image-reference", r"'[^']*(\$\{|\{\{|ko://)", "the manifest is a template"),
     Refusal("yaml", "duplicate key", "two readers could take different values"),
     Refusal("yaml", "no Kubernetes object", "another program's file"),

@@ -44,6 +44,7 @@ _KNOWN = (
     _Known("ingress-nginx", user="www-data"),
     _Known("kube-state-metrics", user="65534"),
     _Known("argocd", user="999"),
+    _Known("kiali/kiali", user="1000"),
     _Known("distroless|knative|tekton", user="65532"),
 )
 

@@ -140,7 +140,7 @@ def build_isolated_pod(
             images={
                 reference: shared.find_image(reference) for reference in workloads.images(item.obj)
             },
-            objects=tuple(_named_objects(item, shared.objects)),
+            objects=tuple(_named_objects(item, shared)),
             containerd=shared.settings.release.containerd,
             shim=shared.settings.release.shim_of(shared.settings.platform),
             claims=_claims(item, spec, shared.paths),
@@ -182,19 +182,25 @@ def _container(
     )
 
 
-def _named_objects(item: Annotated, objects: Iterable[Annotated]) -> Iterable[Mapping[str, Any]]:
+def _named_objects(item: Annotated, shared: IsolatedShared) -> Iterable[Mapping[str, Any]]:
     """Return the objects that the pod may read: only those that it names, so that it is replaced when one of them changes.
 
     Raises ClusterError for one that is missing and not optional.
     """
-    names = {(each.kind, each.name) for each in workloads.config_references(item.obj)}
+    references = workloads.config_references(item.obj)
+    names = {(each.kind, each.name) for each in references}
     names.add(("ServiceAccount", workloads.service_account(item.obj)))
-    found = {
+    found: dict[tuple[str, str], Mapping[str, Any]] = {
+        (kind, name): workloads.config_object(kind, item.namespace, name, made.values)
+        for kind, name in names
+        if (made := shared.settings.config(kind, item.namespace, name)) is not None
+    }
+    found |= {
         (each.kind, each.name): each.obj
-        for each in objects
+        for each in shared.objects
         if each.kind in _NAMED_KINDS and each.namespace == item.namespace
     }
-    for reference in workloads.config_references(item.obj):
+    for reference in references:
         if (reference.kind, reference.name) not in found and not reference.optional:
             missing = f"there is no {reference.kind} {reference.name} in namespace {item.namespace}"
             raise ClusterError(f"{item.key}: {missing}", where=item.where)

@@ -19,8 +19,8 @@ def _text(text: str) -> str:
     return escape(_NOT_XML.sub("?", text))
 
 
-def _case(kind: str, name: str, inner: str = "") -> str:
-    return f'<testcase classname="{kind}" name={_attribute(name)}>{inner}</testcase>'
+def _case(kind: str, name: str, inner: str = "", seconds: float = 0) -> str:
+    return f'<testcase classname="{kind}" name={_attribute(name)} time="{seconds:.3f}">{inner}</testcase>'
 
 
 def _fault(element: str, found: Finding | Failure) -> str:
@@ -42,7 +42,7 @@ def render(report: Report) -> bytes:
     errors = report.other_failures
     cases = [
         *(
-            _case("task", step.name, "<skipped/>" if is_waiting else "")
+            _case("task", step.name, "<skipped/>" if is_waiting else "", step.seconds)
             for step, is_waiting in zip(report.steps, waiting, strict=True)
         ),
         *(
@@ -56,7 +56,8 @@ def render(report: Report) -> bytes:
     ]
     head = (
         f'<testsuite name={_attribute(f"{PROGRAM} {report.command}")} tests="{len(cases)}"'
-        f' failures="{sum(failed)}" errors="{len(errors)}" skipped="{sum(waiting)}">'
+        f' failures="{sum(failed)}" errors="{len(errors)}" skipped="{sum(waiting)}"'
+        f' time="{sum(step.seconds for step in report.steps):.3f}">'
     )
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", head, *cases]
     return "\n".join([*lines, "</testsuite>", "</testsuites>", ""]).encode()

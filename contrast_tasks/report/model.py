@@ -18,12 +18,14 @@ class Step(Record):
     """One task of the run.
 
     status: `changed` wrote other bytes than before, `unchanged` ran and wrote the same, `not-run` waited for a failed
-        one. wrote: the files with new bytes, relative to the project.
+        one. wrote: the files with new bytes, relative to the project. seconds: how long it ran; no two runs have the same, so
+        it is in JUnit's form only.
     """
 
     name: str
     status: Status
     wrote: tuple[str, ...] = ()
+    seconds: float = 0
 
     @property
     def wrote_outside_state(self) -> tuple[str, ...]:

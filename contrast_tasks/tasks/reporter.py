@@ -7,6 +7,7 @@ gets the text form.
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +67,7 @@ class Reporter:
         self.steps: list[Step] = []
         self.errors: list[ContrastError] = []
         self._failures: list[Failure] = []
+        self._began: dict[str, float] = {}
         self._outcome = ""
 
     @property
@@ -88,7 +90,9 @@ class Reporter:
     def _finish(self, task: Any, status: Status, wrote: tuple[str, ...] = ()) -> None:
         if not task.actions:
             return
-        step = Step(name=task.name, status=status, wrote=wrote)
+        now = time.perf_counter()
+        seconds = now - self._began.pop(task.name, now)
+        step = Step(name=task.name, status=status, wrote=wrote, seconds=seconds)
         self.steps.append(step)
         if self._listener is not None:
             self._listener.finished(step, dict(task.values))
@@ -112,7 +116,8 @@ class Reporter:
         """Do nothing; called before a task is checked."""
 
     def execute_task(self, task: Any) -> None:
-        """Tell the listener."""
+        """Note the time, and tell the listener."""
+        self._began[task.name] = time.perf_counter()
         if self._listener is not None and task.actions:
             self._listener.started(task.name)
 

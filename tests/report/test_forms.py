@@ -391,3 +391,18 @@ def test_hints_name_a_command_as_this_one_was_called(monkeypatch: pytest.MonkeyP
     assert finding_line(kept).endswith(f"\n  hint: {called}")
     assert failure_line(failed) == f"contrast-tasks: error: no image\n  hint: {called}"
     assert closing_lines(report)[-1] == "  hint: run '../doitw generate' again"
+
+
+def test_junit_has_the_seconds_of_each_task_and_of_all() -> None:
+    """As CI services read them. Source: the JUnit schema of Jenkins' xunit plugin, `time` in seconds."""
+    steps = (
+        Step(name="lock", status="changed", seconds=0.25),
+        Step(name="check", status="unchanged", seconds=1.5),
+        Step(name="output:a.yml", status="up-to-date"),
+    )
+
+    root = ET.fromstring(junit.render(Report(command="generate", steps=steps)))
+
+    (suite,) = root.iter("testsuite")
+    assert suite.attrib["time"] == "1.750"
+    assert [case.attrib["time"] for case in root.iter("testcase")] == ["0.250", "1.500", "0.000"]

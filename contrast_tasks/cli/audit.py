@@ -46,15 +46,18 @@ def _log(arguments: argparse.Namespace, context: Context, settings: "Settings") 
     from contrast_tasks.client.audit_log import run_audit_log
     from contrast_tasks.client.coordinator import Reach
 
-    result = run_audit_log(
-        settings,
-        say=context.console.say,
-        coordinator=coordinator_argument(arguments, settings, context.console.say),
-        manifest=file_argument(context, arguments.manifest),
-        owner_key=file_argument(context, arguments.workload_owner_key),
-        owner_key_name=arguments.workload_owner_key or "",
-        reach=Reach(limit_s=arguments.timeout),
-    )
+    with coordinator_argument(
+        arguments, settings, context.console.say, limit_s=arguments.timeout
+    ) as coordinator:
+        result = run_audit_log(
+            settings,
+            say=context.console.say,
+            coordinator=coordinator,
+            manifest=file_argument(context, arguments.manifest),
+            owner_key=file_argument(context, arguments.workload_owner_key),
+            owner_key_name=arguments.workload_owner_key or "",
+            reach=Reach(limit_s=arguments.timeout),
+        )
     context.console.data(result.text)
     context.console.say(f"{number_of(result.entries, 'event')} verified")
     return Report(command="audit", result=asdict(result))

@@ -1,7 +1,8 @@
 """The flags that say which cluster is meant, with the names that kubectl gives them."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.addresses import USER_API_PORT
@@ -29,20 +30,29 @@ def cluster_flags(arguments: argparse.Namespace) -> dict[str, Any]:
     return {f"cluster__{name}": value for name, value in given.items() if value is not None}
 
 
+@contextmanager
 def coordinator_argument(
-    arguments: argparse.Namespace, settings: "Settings", say: Callable[[str], None]
-) -> "Given":
-    """Return the Coordinator that was named, else what finds that of the cluster; None for that of this machine."""
+    arguments: argparse.Namespace,
+    settings: "Settings",
+    say: Callable[[str], None],
+    *,
+    limit_s: float,
+) -> "Iterator[Given]":
+    """Yield the Coordinator that was named, else what finds that of the cluster; None for that of this machine.
+
+    A port that is forwarded to it is until the end of the context. limit_s: how long its pod may take to run.
+    """
     if arguments.coordinator is not None or not settings.platform or settings.is_local:
         given: str | None = arguments.coordinator
-        return given
+        yield given
+        return
+    with ExitStack() as stack:
 
-    def found() -> str:
-        from contrast_tasks.deploy.apply import kubectl_of
-        from contrast_tasks.deploy.on_cluster import coordinator_address
+        def found() -> str:
+            from contrast_tasks.deploy.apply import kubectl_of
+            from contrast_tasks.deploy.reach import reached
 
-        address = coordinator_address(kubectl_of(settings, say), USER_API_PORT)
-        say(f"coordinator {address}")
-        return address
+            cluster = kubectl_of(settings, say)
+            return stack.enter_context(reached(cluster, USER_API_PORT, limit_s=limit_s, say=say))
 
-    return found
+        yield found

@@ -5,6 +5,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from contrast_tasks.cli import generate
+from contrast_tasks.cli.cluster_flags import (
+    cluster_flags,
+    configure_cluster,
+    coordinator_argument,
+)
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.planned import CHANGES, plan_changes, show
 from contrast_tasks.cli.set import configure_signatures, signatures_argument
@@ -25,8 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-c",
         "--coordinator",
         metavar="HOST:PORT",
-        help="compare with the manifest in force there; default: the local deployment's, if one runs",
+        help="compare with the manifest in force there; default: the deployment's, if one runs",
     )
+    configure_cluster(parser)
     configure_signatures(parser)
     parser.add_argument(
         "--detailed-exitcode", action="store_true", help=f"exit with {CHANGES} if there are changes"
@@ -38,27 +44,31 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.id_blocks import refuse_without_id_block
 
-    planned = plan_changes(context, generate.flags_of(arguments, context))
+    flags = {**generate.flags_of(arguments, context), **cluster_flags(arguments)}
+    planned = plan_changes(context, flags)
     if planned.refusal is not None:
         return planned.refusal.replace(command="plan")
     now, project = planned.now, planned.workspace.project
     refuse_without_id_block(project, planned.workspace.heads())
     found = planned.differences
-    running = running_difference(
-        now.settings,
-        (now.root / project.paths.manifest).read_bytes(),
-        say=context.console.say,
-        policies=lambda: _policies(project),
-        coordinator=arguments.coordinator,
-        signatures=signatures_argument(arguments, context),
-    )
+    findings = _look_at_cluster(project, context)
+    say = context.console.say
+    with coordinator_argument(arguments, now.settings, say, limit_s=0) as coordinator:
+        running = running_difference(
+            now.settings,
+            (now.root / project.paths.manifest).read_bytes(),
+            say=say,
+            policies=lambda: _policies(project),
+            # Where the cluster does not answer, no Coordinator is looked for there.
+            coordinator=arguments.coordinator if findings is None else coordinator,
+            signatures=signatures_argument(arguments, context),
+        )
     if running is not None:
         found.append(running)
     show(found, context)
-    findings = _look_at_cluster(project, context)
     return Report(
         command="plan",
-        findings=sorted_findings(findings),
+        findings=sorted_findings(findings or ()),
         exit_code=CHANGES if found and arguments.detailed_exitcode else 0,
         result={"changes": [asdict(difference) for difference in found]},
     )
@@ -72,10 +82,10 @@ def _policies(planned: "Project") -> list[bytes]:
     return [] if settings.in_place else list(policies_of(load_annotated(settings)).values())
 
 
-def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ...]":
+def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ...] | None":
     """Return a warning if the cluster lacks the runtime class, and say what somebody changed in deployed workloads.
 
-    A cluster that does not answer changes no plan.
+    None if the cluster does not answer, which changes no plan.
     """
     from contrast_tasks.deploy.apply import kubectl_of
     from contrast_tasks.deploy.classes import absent_classes
@@ -93,5 +103,5 @@ def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ..
                 context.console.say(f"warning: changed on the cluster: {line}")
     except ClusterError as err:
         context.console.say(f"the cluster was not looked at: {err}")
-        return ()
+        return None
     return found

@@ -56,17 +56,20 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"recover: {option} has no meaning with --fetch-shares")
         return _fetch(arguments, context, settings)
-    result = run_recover(
-        settings,
-        say=context.console.say,
-        coordinator=coordinator_argument(arguments, settings, context.console.say),
-        manifest=file_argument(context, arguments.manifest),
-        owner_key=file_argument(context, arguments.seedshare_owner_key),
-        seed_shares=file_argument(context, arguments.seed),
-        force=arguments.force,
-        accept_rollback=arguments.accept_rollback,
-        reach=Reach(limit_s=arguments.timeout),
-    )
+    with coordinator_argument(
+        arguments, settings, context.console.say, limit_s=arguments.timeout
+    ) as coordinator:
+        result = run_recover(
+            settings,
+            say=context.console.say,
+            coordinator=coordinator,
+            manifest=file_argument(context, arguments.manifest),
+            owner_key=file_argument(context, arguments.seedshare_owner_key),
+            seed_shares=file_argument(context, arguments.seed),
+            force=arguments.force,
+            accept_rollback=arguments.accept_rollback,
+            reach=Reach(limit_s=arguments.timeout),
+        )
     for line in recover_lines(result):
         context.console.say(line)
     return Report(command="recover", result=asdict(result))
@@ -76,14 +79,17 @@ def _fetch(arguments: argparse.Namespace, context: Context, settings: "Settings"
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.recover import fetch_shares
 
-    files = fetch_shares(
-        settings,
-        say=context.console.say,
-        coordinator=coordinator_argument(arguments, settings, context.console.say),
-        manifest=file_argument(context, arguments.manifest),
-        owner_key=file_argument(context, arguments.seedshare_owner_key),
-        reach=Reach(limit_s=arguments.timeout),
-    )
+    with coordinator_argument(
+        arguments, settings, context.console.say, limit_s=arguments.timeout
+    ) as coordinator:
+        files = fetch_shares(
+            settings,
+            say=context.console.say,
+            coordinator=coordinator,
+            manifest=file_argument(context, arguments.manifest),
+            owner_key=file_argument(context, arguments.seedshare_owner_key),
+            reach=Reach(limit_s=arguments.timeout),
+        )
     for line in [f"wrote {file}" for file in files] or ["the seed shares are here already"]:
         context.console.say(line)
     return Report(command="recover", result={"files": files})

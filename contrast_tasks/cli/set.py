@@ -83,18 +83,21 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         expected = expected_transition(settings, arguments.latest_transition, FOLDER)
     elif arguments.latest_transition is not None:
         raise UsageError("set: --latest-transition is for --atomic only")
-    result = run_set(
-        settings,
-        say=context.console.say,
-        coordinator=coordinator_argument(arguments, settings, context.console.say),
-        manifest=file_argument(context, arguments.manifest),
-        owner_key=file_argument(context, arguments.workload_owner_key),
-        owner_key_name=arguments.workload_owner_key or "",
-        paths=[context.cwd / path for path in arguments.paths],
-        expected=expected,
-        signatures=signatures_argument(arguments, context),
-        reach=Reach(limit_s=arguments.timeout),
-    )
+    with coordinator_argument(
+        arguments, settings, context.console.say, limit_s=arguments.timeout
+    ) as coordinator:
+        result = run_set(
+            settings,
+            say=context.console.say,
+            coordinator=coordinator,
+            manifest=file_argument(context, arguments.manifest),
+            owner_key=file_argument(context, arguments.workload_owner_key),
+            owner_key_name=arguments.workload_owner_key or "",
+            paths=[context.cwd / path for path in arguments.paths],
+            expected=expected,
+            signatures=signatures_argument(arguments, context),
+            reach=Reach(limit_s=arguments.timeout),
+        )
     for line in set_lines(result, arguments.manifest or settings.manifest):
         context.console.say(line)
     return Report(command="set", result=asdict(result))

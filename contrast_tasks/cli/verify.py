@@ -25,15 +25,18 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.verify import FOLDER, run_verify
 
     settings = context.settings(is_project=False, **cluster_flags(arguments))
-    result = run_verify(
-        settings,
-        say=context.console.say,
-        coordinator=coordinator_argument(arguments, settings, context.console.say),
-        manifest=file_argument(context, arguments.manifest),
-        folder=file_argument(context, arguments.folder),
-        folder_name=arguments.folder or "",
-        reach=Reach(limit_s=arguments.timeout),
-    )
+    with coordinator_argument(
+        arguments, settings, context.console.say, limit_s=arguments.timeout
+    ) as coordinator:
+        result = run_verify(
+            settings,
+            say=context.console.say,
+            coordinator=coordinator,
+            manifest=file_argument(context, arguments.manifest),
+            folder=file_argument(context, arguments.folder),
+            folder_name=arguments.folder or "",
+            reach=Reach(limit_s=arguments.timeout),
+        )
     manifest, folder = arguments.manifest or settings.manifest, arguments.folder or FOLDER
     for line in verify_lines(result, manifest, folder.rstrip("/")):
         context.console.say(line)

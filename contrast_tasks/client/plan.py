@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks.client.before_set import load_owner_key
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
+from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.session import Session
 from contrast_tasks.errors import ClusterError, ContrastError, CoordinatorUnreachable
@@ -25,15 +26,16 @@ def running_difference(
     *,
     say: Callable[[str], None],
     policies: Callable[[], Sequence[bytes]] = tuple,
-    coordinator: str | None = None,
+    coordinator: Given = None,
     signatures: Sequence[bytes] = (),
     reach: Reach = USUAL_REACH,
 ) -> Difference | None:
     """Return what setting the planned manifest would change at the Coordinator, None if it is in force already.
 
     policies: returns those of the planned manifest, for the Coordinator to say what it would refuse; without any it is not asked.
-    signatures: approvals of the planned manifest. coordinator: host:port; None: the local deployment's, which need not run. Connects once, without waiting.
-    Raises CoordinatorUnreachable (40), EvidenceRejected (41) or MismatchError (42), but only if `coordinator` is given.
+    signatures: approvals of the planned manifest. coordinator: host:port; what finds that of a cluster, and None for the local
+    deployment's, need not find one. Connects once, without waiting. Raises CoordinatorUnreachable (40), EvidenceRejected (41) or
+    MismatchError (42), but only for a host:port.
     """
     if coordinator is None and not settings.is_local:
         return None
@@ -46,9 +48,9 @@ def running_difference(
             settings, planned, target, policies=policies, signatures=signatures, say=say
         )
     except ContrastError as err:
-        if coordinator is not None:
+        if isinstance(coordinator, str):
             raise
-        say(f"the coordinator that runs here was not compared: {err}")
+        say(f"the coordinator that runs was not compared: {err}")
         return None
 
 

@@ -127,7 +127,7 @@ def run_kubectl(arguments: Sequence[str], content: str = "") -> Said:
         raise ClusterError(f"kubectl {_verb(arguments)} did not end within {limit_s} s") from err
     lines = done.stderr.strip().splitlines()
     if done.returncode != 0:
-        failed = _refused(arguments, lines)
+        failed = refused(arguments, lines)
         failed.text = done.stdout
         raise failed
     warnings = (line.removeprefix(_WARNING) for line in lines if line.startswith(_WARNING))
@@ -138,7 +138,8 @@ def _verb(arguments: Sequence[str]) -> str:
     return next((word for word in arguments if not word.startswith("-")), "")
 
 
-def _refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
+def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
+    """Return the error of a kubectl that failed; lines: its error output."""
     told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
     message = _STDIN.sub("", "\n".join(told or lines))
     hint = ""
@@ -234,7 +235,7 @@ class Kubectl:
                 hint="deploy first",
             )
         for workload in workloads:
-            self._ask(["rollout", "restart", *_named(workload)])
+            self._ask(["rollout", "restart", *named(workload)])
 
     def wait(self, workloads: Sequence[Id], *, timeout_s: float) -> None:
         """Return when all workloads with rollouts are rolled out. Raises ClusterError naming the one that takes longer."""
@@ -243,7 +244,7 @@ class Kubectl:
             if workload.kind in ROLLED_OUT:
                 left_s = max(1, round(end - self._clock()))
                 try:
-                    self._ask(["rollout", "status", f"--timeout={left_s}s", *_named(workload)])
+                    self._ask(["rollout", "status", f"--timeout={left_s}s", *named(workload)])
                 except KubectlFailed as err:
                     raise ClusterError(
                         f"{workload.key} is not rolled out: {err}", hint=err.hint
@@ -258,7 +259,11 @@ class Kubectl:
     def logs(self, workload: Id, *, container: str, lines: int) -> str:
         """Return what the pods of a workload wrote last, each line with where it comes from."""
         which = ["--container", container] if container else ["--all-containers"]
-        return self._ask(["logs", "--prefix", f"--tail={lines}", *which, *_named(workload)])
+        return self._ask(["logs", "--prefix", f"--tail={lines}", *which, *named(workload)])
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the words of a kubectl that runs longer than a call here."""
+        return ["kubectl", *self._access.words(), *arguments]
 
     def _ask(self, arguments: Sequence[str], content: str = "") -> str:
         said = self._run([*self._access.words(), *arguments], content)
@@ -304,6 +309,7 @@ def _stream(objects: Sequence[Object]) -> str:
     return "".join(f"---\n{json.dumps(each)}\n" for each in objects)
 
 
-def _named(workload: Id) -> list[str]:
+def named(workload: Id) -> list[str]:
+    """Return the words that mean an object to kubectl."""
     place = [f"--namespace={workload.namespace}"] if workload.namespace else []
     return [*place, f"{workload.kind.lower()}/{workload.name}"]

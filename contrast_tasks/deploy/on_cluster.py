@@ -17,7 +17,6 @@ from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines
 from contrast_tasks.deploy.select import target
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
-from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
@@ -224,27 +223,6 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
     else:
         inventory.remove()
     return bool(live)
-
-
-def coordinator_address(cluster: Kubectl, port: int) -> str:
-    """Return host:port of the Coordinator's Service of type LoadBalancer. Raises ClusterError if it has none yet."""
-    place = cluster.target()
-    wanted = Id("v1", "Service", place.namespace, "coordinator")
-    found = cluster.get([wanted]).get(wanted)
-    if found is None:
-        raise ClusterError(
-            f"{wanted.key} is not on the cluster of context {place.context}",
-            hint=f"start it with '{command('deploy')}', or name the coordinator with -c HOST:PORT",
-        )
-    ingress = ((found.value.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    hosts = [one.get("ip") or one.get("hostname") for one in ingress]
-    host = next((str(each) for each in hosts if each), "")
-    if not host:
-        raise ClusterError(
-            f"{wanted.key} has no address of a load balancer",
-            hint="wait until it has one, or forward port 1313 of a pod in the cluster and name it with -c HOST:PORT",
-        )
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _id(item: Annotated, place: Target) -> Id:

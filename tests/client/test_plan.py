@@ -113,7 +113,7 @@ def test_a_local_coordinator_that_does_not_answer_is_told_and_not_compared(
 
     assert running_difference(project.settings, PLANNED, say=said.append) is None
     [line] = said
-    assert line.startswith("the coordinator that runs here was not compared: ")
+    assert line.startswith("the coordinator that runs was not compared: ")
 
 
 def test_the_coordinator_says_who_has_to_be_restarted_and_what_it_would_refuse(

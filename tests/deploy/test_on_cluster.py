@@ -10,7 +10,6 @@ import pytest
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import DeployResult, run_deploy, run_restart, run_status, run_stop
 from contrast_tasks.deploy.cluster import Access, Kubectl
-from contrast_tasks.deploy.on_cluster import coordinator_address
 from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.platforms import platform
@@ -361,22 +360,6 @@ def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
     assert image.startswith(f"{path}[web].image: deployed web@sha256:")
     assert image.endswith("found evil")
     assert more == f"{path}[more]: not deployed, and is there"
-
-
-def test_the_coordinators_address_is_that_of_its_load_balancer(
-    cluster: Kubectl, server: AnyServer
-) -> None:
-    with pytest.raises(ClusterError, match="default/Service/coordinator is not on the cluster"):
-        coordinator_address(cluster, 1313)
-    spec = {"type": "LoadBalancer", "ports": [{"port": 1313}]}
-    body = {"metadata": {"name": "coordinator"}, "spec": spec}
-    server.cluster.create(kind("Service"), "default", body)
-    with pytest.raises(ClusterError, match="has no address of a load balancer"):
-        coordinator_address(cluster, 1313)
-    key = Key(kind("Service"), "default", "coordinator")
-    server.cluster.set_status(key, {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}})
-
-    assert coordinator_address(cluster, 1313) == "203.0.113.7:1313"
 
 
 CLASS = Key(RUNTIME_CLASSES, "", "contrast-cc")

@@ -25,6 +25,7 @@ from tests.fakes.kube.access import ADMIN, Reached
 from tests.fakes.kube.cluster import Cluster, Event, Key, Object
 from tests.fakes.kube.discovery import DISCOVERY
 from tests.fakes.kube.fields import merge_patch, strategic_patch
+from tests.fakes.kube.forwarding import Connect, PortForward
 from tests.fakes.kube.kinds import Resource, find, kind
 from tests.fakes.kube.pki import make_pki
 from tests.fakes.kube.status import Failure, invalid
@@ -61,13 +62,17 @@ class Request(NamedTuple):
 
 
 class KubeServer(Reached):
-    """The running server. requests: what was asked, in order; fail: called first, may raise Failure to break a request."""
+    """The running server. requests: what was asked, in order; fail: called first, may raise Failure to break a request.
+
+    inside: by the name of a pod, what listens in it.
+    """
 
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.accounts: dict[str, Account] = {ADMIN: Account("admin")}
         self.requests: list[Request] = []
         self.fail: Callable[[Request], None] = lambda _request: None
+        self.inside: dict[str, Connect] = {}
         self.ca_pem, chain = make_pki()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -199,6 +204,38 @@ class KubeServer(Reached):
                 details={"kind": place.resource.plural},
             )
 
+    def forward(self, handler: BaseHTTPRequestHandler, request: Request) -> None:
+        """Pass bytes between kubectl and a pod, until one of them ends. Raises Failure."""
+        place = parse_place(request.path)
+        assert place is not None
+        assert place.sub == "portforward"
+        self._authorise(request, place)
+        self.cluster.get(Key(place.resource, place.namespace, place.name))
+        handler.send_response(HTTPStatus.SWITCHING_PROTOCOLS)
+        handler.send_header("Connection", "Upgrade")
+        handler.send_header("Upgrade", "SPDY/3.1")
+        handler.send_header("X-Stream-Protocol-Version", "portforward.k8s.io")
+        handler.end_headers()
+        handler.close_connection = True
+        assert isinstance(handler.connection, ssl.SSLSocket)
+        with suppress(OSError):
+            PortForward(handler.connection, self.inside[place.name]).serve()
+
+    def watch(self, handler: BaseHTTPRequestHandler, request: Request) -> None:
+        """Tell of events until the time is over. Raises Failure."""
+        matches = self.events(request)
+        since = int(request.query.get("resourceVersion") or 0)
+        timeout_s = float(request.query.get("timeoutSeconds") or 3600)
+        handler.send_response(HTTPStatus.OK)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        with suppress(OSError):
+            for event in self.cluster.watch(since, matches, timeout_s):
+                line = json.dumps({"type": event.type, "object": event.object}).encode() + b"\n"
+                handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            handler.wfile.write(b"0\r\n\r\n")
+
     def events(self, request: Request) -> Callable[[Event], bool]:
         """Return which events a watch tells. Raises Failure."""
         place = parse_place(request.path)
@@ -317,7 +354,10 @@ def _handler(server: KubeServer) -> type[BaseHTTPRequestHandler]:
             try:
                 server.fail(request)
                 if request.query.get("watch") in {"true", "1"}:
-                    self._watch(request)
+                    server.watch(self, request)
+                    return
+                if request.headers.get("upgrade") == "SPDY/3.1":
+                    server.forward(self, request)
                     return
                 code, document = server.answer(request)
             except Failure as err:
@@ -328,20 +368,6 @@ def _handler(server: KubeServer) -> type[BaseHTTPRequestHandler]:
                 )
                 return
             self._send(code, json.dumps(document).encode(), "application/json")
-
-        def _watch(self, request: Request) -> None:
-            matches = server.events(request)
-            since = int(request.query.get("resourceVersion") or 0)
-            timeout_s = float(request.query.get("timeoutSeconds") or 3600)
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            with suppress(OSError):
-                for event in server.cluster.watch(since, matches, timeout_s):
-                    line = json.dumps({"type": event.type, "object": event.object}).encode() + b"\n"
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-                self.wfile.write(b"0\r\n\r\n")
 
         def _send(self, code: int, content: bytes, kind: str) -> None:
             self.send_response(code)

@@ -15,6 +15,10 @@ _IPV4 = rf"{_DECIMAL_OCTET}(?:\.{_DECIMAL_OCTET}){{3}}"
 _IPV6_LETTERS = r"[0-9A-Fa-f:.]*"
 # `web:8080` is a host and a port, which no certificate can name.
 _URI = r"[A-Za-z][A-Za-z0-9+.-]*:(?![0-9]+$)[!-~]+"
+# What Go parses of a URI, which refuses a whole certificate for one that it cannot parse: escapes, and behind two slashes a host.
+_SOUND = r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*"
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_AUTHORITY = rf"//(?:[^/?#@]*@)?(?:{_HOST})?(?::[0-9]*)?(?:[/?#].*)?"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS = rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*\.?"
 _ALL_NUMERIC = r"(?:.*\.)?[0-9]+\.?"
@@ -50,6 +54,17 @@ def san_kind(text: str) -> SanKind | None:
         return "uri"
     is_name = len(text) <= _DNS_MAX and re.fullmatch(_DNS, text)
     return "dns" if is_name and not re.fullmatch(_ALL_NUMERIC, text) else None
+
+
+def is_unsound_uri(text: str) -> bool:
+    """Return whether a name is a URI for which some verifiers refuse the whole certificate."""
+    if san_kind(text) != "uri":
+        return False
+    rest = text.partition(":")[2]
+    is_sound = re.fullmatch(_SOUND, rest) and (
+        not rest.startswith("//") or re.fullmatch(_AUTHORITY, rest)
+    )
+    return not is_sound
 
 
 def _is_ipv6(text: str) -> bool:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contrast_tasks.sans import san_kind
+from contrast_tasks.sans import is_unsound_uri, san_kind
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,29 @@ def test_what_no_certificate_can_name_has_no_kind(text: str) -> None:
 @given(st.ip_addresses())
 def test_every_address_is_one(address: object) -> None:
     assert san_kind(str(address)) == "ip"
+
+
+# What crypto/x509 of Go 1.26 said of certificates with these names beside another.
+@pytest.mark.parametrize(
+    ("text", "is_unsound"),
+    [
+        ("https://u@h/", False),
+        ("https://[::1]/", False),
+        ("https://h_o/a%20b?c#d", False),
+        ("http://h:99999/", False),
+        ("a://", False),
+        ("a:/b", False),
+        ("urn:x:y", False),
+        ("web:8080/x", False),
+        ("web", False),
+        ("https://a..b/", True),
+        ("https://.x/", True),
+        ("http://[::1", True),
+        ("http://::1/", True),
+        ("http://h:x/", True),
+        ("http://a%2fb/", True),
+        ("http://a%41/", True),
+    ],
+)
+def test_a_uri_that_go_cannot_parse_is_unsound(text: str, is_unsound: bool) -> None:
+    assert is_unsound_uri(text) is is_unsound

@@ -75,6 +75,11 @@ SAN = define(
     "a SAN is neither an IP address, a DNS name, '*' nor a URI",
     advice="correct it in contrast.toml",
 )
+UNSOUND_SAN = define(
+    "M015 unsound-san warning",
+    "a SAN is a URI with a malformed host or escape, for which verifiers in Go refuse the whole certificate",
+    "correct the URI, or remove it",
+)
 DUPLICATE_SAN = define(
     "M016 duplicate-san warning", "a policy has a SAN twice", advice="remove one of the two"
 )

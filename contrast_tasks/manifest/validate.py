@@ -23,6 +23,7 @@ from contrast_tasks.manifest.model import APPROVALS, HASH, Manifest, PolicyEntry
 from contrast_tasks.platforms import SNP_PRODUCTS
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.releases.table import RELEASES, Release
+from contrast_tasks.sans import is_unsound_uri
 from contrast_tasks.trusted_guests import FIXED_GUEST_POLICY, GuestPolicy, ReferenceValues
 
 FILE_NAME = "manifest.json"
@@ -187,6 +188,10 @@ def _check_entry(check: Collector, value: Any, path: Path) -> dict[str, Any]:
     sans = entry.get("SANs")
     if isinstance(sans, list) and len(set(map(str, sans))) != len(sans):
         check.report(catalogue.DUPLICATE_SAN, (*path, "SANs"), "has a name twice")
+    for index, san in enumerate(sans if isinstance(sans, list) else ()):
+        if isinstance(san, str) and is_unsound_uri(san):
+            reason = f"is {shown(san)}, a URI with a malformed host or escape"
+            check.report(catalogue.UNSOUND_SAN, (*path, "SANs", index), reason)
     return entry
 
 

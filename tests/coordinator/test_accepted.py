@@ -32,6 +32,11 @@ pytestmark = pytest.mark.e2e
 ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 OTHER = SeedEngine(bytes(64), bytes(32))
 NAMES = ("web", "*", "*.shop.example", "127.0.0.1", "spiffe://shop/web")
+# Each is a name by docs/internals/coordinator.md 7.2, and none may keep the others from being accepted.
+ODD_NAMES = (
+    *("web", "web.", "under_score", "xn--bcher-kva.example", "A.Example", "9lives", "a" * 63),
+    *("urn:x:y", "https://web:8080/path?a=b%20c#d", "2001:db8::1", "::ffff:192.0.2.1", "0.0.0.0"),
+)
 LIMIT_S = 60
 GO = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
 CERTUTIL = shutil.which("certutil")
@@ -54,6 +59,7 @@ ACCEPTED = {
     "address": Case("web", "127.0.0.1", "mesh"),
     "wildcard": Case("web", "a.shop.example", "mesh"),
     "earlier manifest under the root CA": Case("earlier", "web", "root"),
+    "beside odd names": Case("odd", "web", "mesh"),
     "client certificate": Case("mutual", "web", "mesh", "client"),
 }
 REFUSED = {
@@ -105,6 +111,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "root": ours.root_ca_pem,
         "other": authority(OTHER, now).mesh_ca_pem,
         "web": chain(ours, *NAMES),
+        "odd": chain(ours, *ODD_NAMES),
         "client": chain(ours, "client"),
         "earlier": chain(earlier, *NAMES),
         "expired": chain(ours, *NAMES, at=now - timedelta(hours=25)),
@@ -121,6 +128,7 @@ def sites(files: Path) -> Iterator[Mapping[str, int]]:
         yield {
             "web": _serve(stack, files, "web"),
             "earlier": _serve(stack, files, "earlier"),
+            "odd": _serve(stack, files, "odd"),
             "expired": _serve(stack, files, "expired"),
             "mutual": _serve(stack, files, "web", *_MUTUAL, str(files / "mesh.pem")),
         }

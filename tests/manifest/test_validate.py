@@ -438,6 +438,7 @@ def test_no_findings_are_not_only_missing() -> None:
     ("path", "value", "code", "pointer"),
     [
         (("Policies", WEB, "SANs"), ["web", "web"], "M016", f"/Policies/{WEB}/SANs"),
+        (("Policies", WEB, "SANs"), ["http://h:x/"], "M015", f"/Policies/{WEB}/SANs/0"),
         (
             ("Policies", WEB, "WorkloadSecretID"),
             "apps/v1/StatefulSet/default/coordinator",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from contrast_tasks import annotations, catalogue
-from contrast_tasks.findings import Finding
+from contrast_tasks.findings import Finding, Setting
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_volumes import place_of
 from contrast_tasks.kube.index import FileIndex
@@ -82,7 +82,13 @@ def _chosen(spec: Mapping[str, Any], declared: WorkloadSettings, known: Sequence
         for _, container in workloads.mappings_at(spec, key)
         for _, mount in workloads.mappings_at(container, "volumeMounts")
     }
-    names = [name for name in declared.encrypted_claims if name != "*"]
+    # What has become an emptyDir holds nothing to encrypt.
+    empty = {
+        str(volume.get("name"))
+        for _, volume in workloads.mappings_at(spec, "volumes")
+        if declared.empty_dirs and kind_of(volume) == "emptyDir"
+    }
+    names = [name for name in declared.encrypted_claims if name != "*" and name not in empty]
     if not declared.is_own("encrypted_claims"):
         names = [name for name in names if name in mounted.intersection(known)]
     if "*" in declared.encrypted_claims:
@@ -142,7 +148,8 @@ def check(subject: Subject, settings: Settings, declared: WorkloadSettings | Non
                 is_reference=is_reference,
             )
             for member, message, hint in faults:
-                subject.report(catalogue.ENCRYPTED_CLAIM, (*path, "spec", *member), message, hint)
+                at, answer = (*path, "spec", *member), ("empty_dirs", [name])
+                subject.report(catalogue.ENCRYPTED_CLAIM, at, message, hint, answer)
     if declared is None or declared.secret_id is None:
         effective = workloads.annotations(subject.obj)
         if annotations.WORKLOAD_SECRET_ID not in effective or not settings.release.has_secret_id:
@@ -180,12 +187,13 @@ def check_claims(indexes: Sequence[FileIndex], settings: Settings) -> Iterator[F
             continue
         for name in doc.claims:
             claim = claims.get((doc.effective_namespace, name))
-            if claim is None:
+            if claim is None or (declared is not None and name in declared.empty_dirs):
                 continue
             modes, size = claim.claim["accessModes"].split(), claim.claim["storage"] or None
             is_reference = settings.components.are_reference
             for _, message, hint in _faults(claim.key, modes, size, is_reference=is_reference):
-                yield Finding(catalogue.ENCRYPTED_CLAIM, claim.where, message, hint)
+                answer = Setting(("workloads", doc.key, "empty_dirs"), [name])
+                yield Finding(catalogue.ENCRYPTED_CLAIM, claim.where, message, hint, answer=answer)
 
 
 def _faults(

@@ -53,7 +53,8 @@ def empty_volumes(obj: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     for name in names:
         found = False
         for _, volume in mappings_at(spec, "volumes"):
-            if fnmatchcase(str(volume.get("name")), name):
+            claim = mapping_at(volume, "persistentVolumeClaim").get("claimName")
+            if name == claim or fnmatchcase(str(volume.get("name")), name):
                 found = True
                 kept: dict[str, Any] = {"name": volume.get("name"), "emptyDir": {}}
                 volume.clear()

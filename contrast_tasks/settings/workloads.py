@@ -165,10 +165,13 @@ class WorkloadSettings(
         """Return the declared values by the table that they come from, as it is written."""
         found: dict[str, dict[str, Any]] = {}
         for key, value in declared_in(self).items():
-            table = self._tables.get(key, self._key)
-            title = f'[workloads."{table}"]' if table else "[defaults]"
-            found.setdefault(title, {})[key] = value
+            found.setdefault(self.title(key), {})[key] = value
         return found
+
+    def title(self, key: str) -> str:
+        """Return the table that a member comes from, as it is written."""
+        table = self._tables.get(key, self._key)
+        return f'[workloads."{table}"]' if table else "[defaults]"
 
 
 class ElsewhereSettings(Record):

@@ -136,8 +136,10 @@ class Origins:
         is_exec = asked.kind == "ExecProcessRequest" and asked.code == "E_ARGS"
         members = _PROBES if is_exec else _CONTAINER.get(asked.code, ())
         present = [each for each in members if _at(container, each) is not None]
-        if asked.code == "E_USER" and self._declared is not None and self._declared.user:
-            yield f"{self._declared.place('user')}: user of [workloads.{self._workload.key!r}]"
+        if asked.code == "E_USER":
+            yield from self._setting("user")
+        if asked.code in ("E_USER", "E_CAPS"):
+            yield from self._setting("containers", str(container.get("name")))
         for member in present:
             yield self._line((*path, *member.split("/")), member)
         from_image = () if is_exec or present else _IMAGE.get(asked.code, ())
@@ -152,9 +154,9 @@ class Origins:
                 found = True
                 yield self._line((*path, "env", position), f"env {name}")
                 yield from self._value_from(entry)
-        if self._declared is not None and name in self._declared.env:
-            found = True
-            yield f"{self._declared.place('env')}: env of [workloads.{self._workload.key!r}]"
+        declared = [*self._setting("env", name)]
+        found = found or bool(declared)
+        yield from declared
         for position, source in mappings_at(container, "envFrom"):
             for kind, member in (("ConfigMap", "configMapRef"), ("Secret", "secretRef")):
                 key = name.removeprefix(str(source.get("prefix", "")))
@@ -169,6 +171,13 @@ class Origins:
             yield f"image {container.get('image')}: its variable {name}"
         elif not found:
             yield self._line(path, f"neither the container nor its image has {name}")
+
+    def _setting(self, key: str, name: str = "") -> Iterator[str]:
+        """Yield the line of contrast.toml that declares a member, of a mapping the one with a name."""
+        declared = self._declared
+        value = getattr(declared, key) if declared is not None else None
+        if declared is not None and (name in value if name and value else value):
+            yield f"{declared.place(key)}: {key} of {declared.title(key)}"
 
     def _value_from(self, entry: Mapping[str, Any]) -> Iterator[str]:
         source = mapping_at(entry, "valueFrom")
@@ -187,6 +196,9 @@ class Origins:
                 if key in mapping_at(document.obj, member):
                     yield f"{location(document, (member, key))}: {key} of {kind} {name}"
                     return
+        made = self._project.settings.config(str(kind), self._workload.namespace, str(name))
+        if made is not None and name is not None:
+            yield f"{made.where}: {key} of {kind} {name}, which is made elsewhere"
 
     def _mount(self, point: str, path: Path, container: Mapping[str, Any]) -> Iterator[str]:
         for member in ("volumeMounts", "volumeDevices"):
@@ -195,6 +207,9 @@ class Origins:
                     yield self._line((*path, member, position), f"the mount at {point}")
                     yield from self._volume(mount.get("name"))
                     return
+        image = self._lock.resolve(str(container.get("image", "")))
+        if image is not None and point in image.config.volumes:
+            yield from self._setting("image_volumes")
         yield self._line(
             path, f"no mount at {point}; what a runtime mounts by itself is not listed"
         )

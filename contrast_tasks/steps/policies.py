@@ -22,6 +22,7 @@ from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
 from contrast_tasks.pointers import Path
+from contrast_tasks.prepare.encrypted import PREFIX as DECRYPTED
 from contrast_tasks.prepare.encrypted import claims_of
 from contrast_tasks.prepare.images import image_sites, pin_images
 from contrast_tasks.steps.ignored import forgiven
@@ -212,7 +213,9 @@ def expectations_of(
         return location(document, origin(path, obj, document.obj))
 
     def field(path: Path) -> str:
-        return workloads.field_name(obj, path)
+        steps = workloads.field_name(obj, path).split(".")
+        # As the source has it.
+        return ".".join(step.removeprefix(DECRYPTED) for step in steps)
 
     findings = Findings(locate, workloads.workload_key(document.obj), field)
     settings = project.settings

@@ -195,7 +195,7 @@ def test_a_variable_of_the_settings_has_its_line_in_contrast_toml(
     shown = terminal.run("explain", _event("till", "E_ENV(MODE)"))
 
     line = project.read("contrast.toml").splitlines().index('env = { MODE = "slow" }') + 1
-    assert f"    from     contrast.toml:{line}: env of [workloads.'Deployment/till']\n" in shown.out
+    assert f'    from     contrast.toml:{line}: env of [workloads."Deployment/till"]\n' in shown.out
 
 
 def test_a_container_that_we_add_names_its_setting(generated: Terminal) -> None:

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 import yaml
 
+from contrast_tasks.settings.edit import Change, with_changes
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject, deployment, stream
 
@@ -149,13 +150,12 @@ def test_write_alone_is_refused(terminal: Terminal, shop: FakeProject) -> None:
 IGNORE = '[[lint.ignore]]\nrule = "{rule}"\nworkloads = "{workloads}"\nreason = "looked at"\n'
 
 
-@pytest.mark.parametrize("rule", ["memory-request", "G030"])
 def test_an_error_that_harms_nobody_can_be_ignored(
-    terminal: Terminal, project: FakeProject, rule: str
+    terminal: Terminal, project: FakeProject
 ) -> None:
     text = UNEQUAL.replace(", cpu: 500m", "")
     project.write("shop.yml", stream(deployment("web", extra=text), deployment("cart", extra=text)))
-    project.settings(IGNORE.format(rule=rule, workloads="Deployment/w*"))
+    project.settings(IGNORE.format(rule="memory-request", workloads="Deployment/w*"))
 
     shown = terminal.run("lint")
 
@@ -163,7 +163,7 @@ def test_an_error_that_harms_nobody_can_be_ignored(
     assert "Deployment/cart: container" in shown.err
     assert "Deployment/web: container" not in shown.err
 
-    project.settings(IGNORE.format(rule=rule, workloads="*"))
+    project.settings(IGNORE.format(rule="G030", workloads="*"))
 
     assert terminal.run("lint").code == 0
     assert terminal.run("generate").code == 0
@@ -203,3 +203,78 @@ def test_a_pattern_that_matches_nothing_is_a_warning_with_a_suggestion(
     assert shown.code == 0
     assert "warning[G006 unknown-workload]: settings for Deployment/wep-*" in shown.err
     assert "did you mean 'Deployment/web'?" in shown.err
+
+
+DATABASE = """\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers:
+        - name: db
+          image: shop/app:v1
+          volumeMounts: [{name: data, mountPath: /var/lib/db, subPath: db}]
+  volumeClaimTemplates:
+    - metadata: {name: data}
+      spec:
+        accessModes: [MODE]
+        resources: {requests: {storage: 1Gi}}
+"""
+
+
+def taken(terminal: Terminal, project: FakeProject) -> list[dict[str, object]]:
+    """Write what is certain, then the choices, until there is none; return them."""
+    found: list[dict[str, object]] = []
+    for _ in range(3):
+        document = json.loads(terminal.run("lint", "--fix", "--write", "--output", "json").out)
+        choices = document["result"]["choices"]
+        found += [{"path": each["path"], "value": each["value"]} for each in choices]
+        changes = [Change(tuple(each["path"]), each["value"]) for each in choices]
+        path = project.root / "contrast.toml"
+        path.write_text(with_changes(path.read_text(), changes))
+    return found
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("mode", "choices"),
+    [
+        ("ReadWriteOnce", {"remove": ["containers.db.volumeMounts.data.subPath"]}),
+        (
+            "ReadWriteMany",
+            {"empty_dirs": ["data"], "remove": ["containers.db.volumeMounts.data.subPath"]},
+        ),
+    ],
+)
+def test_a_database_of_a_vendor_comes_to_a_policy_by_settings(
+    terminal: Terminal, project: FakeProject, mode: str, choices: dict[str, list[str]]
+) -> None:
+    project.settings()
+    text = project.read("contrast.toml").replace("reference = true, ", "")
+    (project.root / "contrast.toml").write_text(text.replace('"160Mi"', '"400Mi"'))
+    project.write("db.yml", DATABASE.replace("MODE", mode))
+
+    found = taken(terminal, project)
+
+    assert {each["path"][-1]: each["value"] for each in found} == choices  # type: ignore[index]
+    assert terminal.run("generate").code == 0, terminal.run("lint").err
+    assert terminal.run("simulate").code == 0
+
+
+@pytest.mark.sweep
+def test_in_place_the_answers_are_written_and_stay(terminal: Terminal, shop: FakeProject) -> None:
+    terminal.run("coordinator", "--write", "deployment/coordinator.yml")
+    terminal.run("lint", "--fix", "--write")
+
+    assert terminal.run("generate", "--in-place").code == 0
+    once = shop.read("deployment/shop.yml")
+
+    assert terminal.run("generate", "--in-place").err.startswith("up to date")
+    assert shop.read("deployment/shop.yml") == once
+    assert "cpu: 500m # " not in once
+    assert "# the image of web" in once

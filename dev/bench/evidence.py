@@ -1,10 +1,8 @@
 """The cost of verifying evidence, compared with its bare signature verifications and, for TDX, with dcap-qvl."""
 
-import gc
 import importlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrast_tasks.attestation.endorsements.fetch import EndorsementCache
@@ -27,6 +25,7 @@ from contrast_tasks.attestation.tdx.quote import parse_quote
 from contrast_tasks.attestation.tdx.verify import TdxValidator
 from contrast_tasks.attestation.trust_roots import intel_root_spki
 from dev.bench.handshakes import measure_handshakes
+from dev.bench.signatures import bare, microseconds
 from dev.bench.timing import Measured
 from tests.fakes.attestation import NOW, REPORT_DATA, FakeAmd
 from tests.fakes.intel import Intel, PckValues
@@ -36,10 +35,6 @@ from tests.fakes.testdata import ATTESTATION
 _TDX = ATTESTATION / "tdx"
 _TDX_AT = datetime.fromisoformat("2025-06-20T10:16:03Z")
 _COLLATERAL = Collateral.__module__
-_REPEATS = 9
-_ENOUGH_S = 0.1
-_WARM_UP = 3
-_SIGNED_BYTES = 0x2A0
 _SEED = bytes(range(48))
 _AP_START = 0x80B004
 
@@ -97,21 +92,21 @@ def measure_evidence(folder: Path) -> Iterator[Measured]:
 def _measure_snp() -> Iterator[Measured]:
     amd = FakeAmd()
     validator, document = amd.validator(), amd.document()
-    bare = microseconds(_bare(ec.SECP384R1(), SHA384()))
-    yield Measured(name="bare P-384 verification", value=bare, unit="us")
+    one = microseconds(bare(ec.SECP384R1(), SHA384()))
+    yield Measured(name="bare P-384 verification", value=one, unit="us")
 
     def judge() -> None:
         validator.verify(document, REPORT_DATA, NOW)
 
-    yield _compared("SNP document, warm chain", microseconds(judge), bare, budget="600 us")
-    yield _compared("SNP document, cold caches", microseconds(judge, before=forget), bare)
+    yield _compared("SNP document, warm chain", microseconds(judge), one, budget="600 us")
+    yield _compared("SNP document, cold caches", microseconds(judge, before=forget), one)
 
 
 def _measure_tdx(sample: TdxSample) -> Iterator[Measured]:
     validator = sample.validator()
     quote = parse_quote(sample.quote)
     document = render_document(quote)
-    one = microseconds(_bare(ec.SECP256R1(), SHA256()))
+    one = microseconds(bare(ec.SECP256R1(), SHA256()))
     every = one * sample.verifications
 
     def judge() -> None:
@@ -177,14 +172,6 @@ def _extend() -> None:
         pass
 
 
-def _bare(curve: ec.EllipticCurve, algorithm: HashAlgorithm) -> Callable[[], None]:
-    key = ec.generate_private_key(curve)
-    content = bytes(_SIGNED_BYTES)
-    public, scheme = key.public_key(), ec.ECDSA(algorithm)
-    signature = key.sign(content, scheme)
-    return lambda: public.verify(signature, content, scheme)
-
-
 def _compared(name: str, value: float, base: float, *, budget: str = "") -> Measured:
     return Measured(name=name, value=value, unit="us", ratio=value / base, budget=budget)
 
@@ -199,22 +186,3 @@ def forget(*, but: str = "") -> None:
                 parameters = getattr(member, "cache_parameters", None)
                 if parameters is not None and parameters()["maxsize"] is not None:
                     member.cache_clear()
-
-
-def microseconds(call: Callable[[], object], *, before: Callable[[], None] | None = None) -> float:
-    """Return the processor time of one call in microseconds: the best mean of several rounds of a tenth of a second."""
-    means = []
-    for _ in range(_WARM_UP):
-        call()
-    gc.collect()
-    for _ in range(_REPEATS):
-        spent, count = 0.0, 0
-        while spent < _ENOUGH_S:
-            if before is not None:
-                before()
-            start = time.thread_time()
-            call()
-            spent += time.thread_time() - start
-            count += 1
-        means.append(spent / count)
-    return min(means) * 1e6

@@ -49,10 +49,9 @@ READ_BYTES = 65536
 T = TypeVar("T")
 # Certificates are parsed lazily; reading a part of one can raise these.
 _PARSE_ERRORS = (ValueError, TypeError, Warning, UnsupportedAlgorithm, x509.InvalidVersion)
-# Alerts of TLS 1.3 about a certificate, and about the version. Source: RFC 8446, 6.
-_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED = 42, 46, 48, 116
-_EVIDENCE_ALERTS = {_BAD_CERTIFICATE, _CERTIFICATE_UNKNOWN, _UNKNOWN_CA, _CERTIFICATE_REQUIRED}
-_PROTOCOL_VERSION = 70
+# Alerts of TLS 1.3 about a certificate, and about the version, as OpenSSL names them behind the word alert. Source: RFC 8446, 6.
+_EVIDENCE_ALERTS = {"bad certificate", "certificate unknown", "unknown ca", "certificate required"}
+_PROTOCOL_VERSION = "protocol version"
 # The first record of a TLS peer is an alert or part of the handshake. Source: RFC 8446, 5.1.
 _FIRST_RECORDS = (b"\x15", b"\x16")
 _RECORD_HEAD, _MAX_RECORD = 5, 2**14
@@ -64,13 +63,11 @@ class Session:
     _peer: ClassVar[str]
 
     def __init__(self, context: SSL.Context, nonce: bytes) -> None:
-        context.set_info_callback(_weak(self._on_event))
         # OpenSSL copies the context into the connection, so it must be complete here.
         self.connection = SSL.Connection(context, None)
         self.nonce = nonce
         self._cause: Exception | None = None
         self._judged: tuple[x509.Certificate, Evidence | None] | None = None
-        self._alert: int | None = None
         self._first_byte = b""
 
     def advance(self, received: bytes = b"") -> bool:
@@ -105,18 +102,15 @@ class Session:
     def explain(self, error: SSL.Error) -> ContrastError:
         """Return our error for an OpenSSL error; an alert about our certificate becomes OwnEvidenceRefused."""
         reason = ssl_reason(error)
-        if self._alert in _EVIDENCE_ALERTS:
+        alert = reason.partition(" alert ")[2]
+        if alert in _EVIDENCE_ALERTS:
             return OwnEvidenceRefused(
                 f"the peer refused our certificate or evidence ({reason})",
                 hint="the reason is in the peer's log only: compare its reference values with this machine",
             )
-        speaks_tls = self._first_byte in (b"", *_FIRST_RECORDS) and self._alert != _PROTOCOL_VERSION
+        speaks_tls = self._first_byte in (b"", *_FIRST_RECORDS) and alert != _PROTOCOL_VERSION
         kind = HandshakeFailed if speaks_tls else OtherProtocol
         return kind(f"the attested tls handshake failed: {reason}")
-
-    def _on_event(self, _connection: SSL.Connection, event: int, value: int) -> None:
-        if event == SSL.SSL_CB_READ_ALERT:
-            self._alert = value & 0xFF  # the upper byte is the level, which TLS 1.3 ignores
 
     def _on_certificate(
         self,

@@ -235,7 +235,8 @@ def _browse(
     return subprocess.run(
         [
             str(CHROMIUM),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+            *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            "--enable-logging=stderr",
             "--no-proxy-server",
             "--host-resolver-rules=MAP * 127.0.0.1",
             f"--user-data-dir={home / 'profile'}",

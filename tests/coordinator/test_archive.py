@@ -52,6 +52,17 @@ def test_the_same_history_gives_the_same_bytes(store: MemoryStore, kept: KeptSto
     assert render_archive(exported(moved)) == render_archive(exported(store))
 
 
+def test_an_archive_holds_no_secret(store: MemoryStore, kept: KeptStore) -> None:
+    state = kept.guard.current()
+    archive = render_archive(exported(store))
+
+    for secret in (state.engine.seed, state.engine.pod_state_seed, state.engine.salt):
+        assert secret not in archive
+    for key in (state.engine.root_ca_key, state.engine.transaction_key):
+        assert key.private_numbers().private_value.to_bytes(48) not in archive
+    assert state.ca.mesh_key_pem() not in archive
+
+
 def test_a_moved_store_is_recovered_and_goes_on(store: MemoryStore, kept: KeptStore) -> None:
     engine = kept.guard.current().engine
     moved = MemoryStore()

@@ -1,4 +1,5 @@
 import dataclasses
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -9,9 +10,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from contrast_tasks.api import meshapi_pb2 as pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.atls.types import Evidence
+from coordinator.history import History
 from coordinator.meshapi import new_mesh_cert
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
+from coordinator.store.memory import MemoryStore
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import (
     NOBODY,
@@ -20,8 +23,10 @@ from tests.fakes.coordinator import (
     POLICY,
     POLICY_HASH,
     Caller,
+    Clock,
     FakeEvidence,
     attested,
+    parse_tiny,
     tiny_manifest,
 )
 
@@ -78,6 +83,19 @@ def test_the_certificate_holds_key_and_names_of_the_policy_entry(
     assert response.RootCACert == state.ca.root_ca_pem
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(response.MeshCACert))
     intermediate.verify_directly_issued_by(x509.load_pem_x509_certificate(response.RootCACert))
+
+
+def test_a_certificate_lasts_as_long_as_the_coordinator_was_told(store: MemoryStore) -> None:
+    guard = Guard(
+        History(store), parse=parse_tiny, now=Clock(), certificate_lifetime=timedelta(hours=24)
+    )
+    manifest = tiny_manifest()
+    set_manifest(user_pb.SetManifestRequest(Manifest=manifest, Policies=[POLICY]), NOBODY, guard)
+
+    leaf = x509.load_pem_x509_certificates(call(guard, guard.current()).CertChain)[0]
+
+    # An hour before the issue they begin.
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == timedelta(hours=25)
 
 
 def test_a_mesh_ca_that_has_ended_issues_nothing_and_says_so(guard: Guard, state: State) -> None:

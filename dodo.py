@@ -31,8 +31,8 @@ def task_test() -> dict[str, Any]:
 
 
 def task_docs() -> dict[str, Any]:
-    """Write docs/reference/ from the code."""
-    return chore("dev.reference.pages:write_pages")
+    """Write docs/reference/, schemas/ and share/ from the code."""
+    return chore("dev.tools:with_tools", task="dev.reference.pages:write_pages")
 
 
 def task_bench() -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Parser(argparse.ArgumentParser):
         raise HelpShown(self.format_help())
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that every command has."""
     group = parser.add_argument_group("for every command")
     group.add_argument("--output", action=_Form, metavar="FORM", help=", ".join(FORMS))
     when = ("auto", "always", "never")
@@ -136,7 +137,7 @@ def _parser(module: CommandModule, command: str, description: str) -> Parser:
         allow_abbrev=False,
     )
     module.configure(parser)
-    _common(parser)
+    add_common(parser)
     return parser
 
 
@@ -160,7 +161,7 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
     takes all other words as its arguments. Raises UsageError if there is no command.
     """
     options = Parser(prog=PROGRAM, add_help=False)
-    _common(options)
+    add_common(options)
     leading: list[str] = []
     words = list(argv)
     while words and words[0].startswith("-"):

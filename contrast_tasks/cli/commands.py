@@ -49,6 +49,7 @@ SUMMARIES: Mapping[str, str] = {
     "evidence": "show, verify or check attestation evidence in files",
     "measure": "calculate reference values from firmware, kernel and initrd",
     "probe": "observe an unknown machine, and write its reference values as settings",
+    "completion": "print the script with which bash, zsh or fish completes our commands",
     "endorsements": "fetch, show or prune what vendors publish about processors",
 }
 

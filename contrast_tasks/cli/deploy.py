@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from contrast_tasks.cli import generate
+from contrast_tasks.cli import generate, project_flags
 from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import MissingReferenceValues
@@ -14,7 +14,7 @@ EXAMPLE = "deploy set verify"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    generate.configure_project(parser)
+    project_flags.configure(parser)
     configure_cluster(parser)
     parser.add_argument(
         "--take-over",
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Deploy, unless generate fails; reference values may still be missing in the manifest."""
     from contrast_tasks.deploy.apply import run_deploy
 
-    flags = generate.flags_of(arguments, context)
+    flags = project_flags.flags_of(arguments, context)
     generated = generate.generate(context, flags)
     if generated.exit_code == MissingReferenceValues.exit_code:
         # Only set needs them, and `probe` can read them from the running Coordinator.

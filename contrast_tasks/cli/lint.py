@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from contrast_tasks.cli import generate
+from contrast_tasks.cli import project_flags
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError
 from contrast_tasks.findings import FindingsError, Severity, worst_exit_code
@@ -26,7 +26,7 @@ EXAMPLE = "lint --output sarif > findings.sarif"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    generate.configure_project(parser)
+    project_flags.configure(parser)
     severities = [severity.value for severity in Severity]
     parser.add_argument(
         "--fail-on",
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Check the sources; the exit code is that of the worst finding, 10 note, 11 warning, 12 error, if it counts."""
     if arguments.write and not arguments.fix:
         raise UsageError("lint: --write is given, expected --fix with it")
-    flags, least = generate.flags_of(arguments, context), Severity(arguments.fail_on)
+    flags, least = project_flags.flags_of(arguments, context), Severity(arguments.fail_on)
     if arguments.fix:
         return _fix(context, flags, least, is_written=arguments.write)
     report = _lint(context, flags, least)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from contrast_tasks.cli import generate
+from contrast_tasks.cli import project_flags
 from contrast_tasks.cli.context import Context
 from contrast_tasks.report.model import Report, number_of
 
@@ -12,7 +12,7 @@ EXAMPLE = "lock --update"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    generate.configure_project(parser)
+    project_flags.configure(parser)
     parser.add_argument("--update", action="store_true", help="resolve locked references again")
     parser.add_argument("--offline", action="store_true", help="ask no registry")
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.run import run_tasks
 
-    workspace = context.workspace(**generate.flags_of(arguments, context))
+    workspace = context.workspace(**project_flags.flags_of(arguments, context))
     # The tasks that make image layouts come first, because images are resolved in them.
     before = run_tasks(load_tasks(workspace), ["lock"])
     if before.reporter.errors:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from contrast_tasks.cli import generate
+from contrast_tasks.cli import project_flags
 from contrast_tasks.cli.cluster_flags import (
     cluster_flags,
     configure_cluster,
@@ -25,7 +25,7 @@ EXAMPLE = "plan --detailed-exitcode"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    generate.configure_project(parser)
+    project_flags.configure(parser)
     parser.add_argument(
         "-c",
         "--coordinator",
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.id_blocks import refuse_without_id_block
 
-    flags = {**generate.flags_of(arguments, context), **cluster_flags(arguments)}
+    flags = {**project_flags.flags_of(arguments, context), **cluster_flags(arguments)}
     planned = plan_changes(context, flags)
     if planned.refusal is not None:
         return planned.refusal.replace(command="plan")

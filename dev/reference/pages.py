@@ -1,4 +1,4 @@
-"""`./doitw docs`: write docs/reference/ and schemas/ from the code."""
+"""`./doitw docs`: write docs/reference/, schemas/ and share/ from the code."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,6 +15,7 @@ from dev.reference.platforms_page import render_platforms
 from dev.reference.refusals_page import render_refusals
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
+from dev.reference.shell_files import SHELL_FILES
 
 FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
@@ -29,6 +30,7 @@ PAGES: Mapping[str, Callable[[Path], str]] = {
         f"schemas/{name}.schema.json": partial(render_schema, name=name)
         for name in (*BODIES, *BY_HAND)
     },
+    **SHELL_FILES,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.cli import generate
+from contrast_tasks.cli import project_flags
 from contrast_tasks.cli.console import Console
 from contrast_tasks.cli.context import Context
 from contrast_tasks.declare.shapes import Map, Table
@@ -79,13 +79,13 @@ def _below(
 def _flags() -> Iterator[tuple[str, str]]:
     """Yield each flag and the key that it sets, found by parsing it as `generate` does."""
     parser = argparse.ArgumentParser()
-    generate.configure_project(parser)
+    project_flags.configure(parser)
     context = Context(root=Path.cwd(), cwd=Path.cwd(), console=Console(), environ={})
     for action in parser._actions:
         if action.dest == "help":
             continue
         value = "local" if action.dest == "reference_values" else "."
         words = [*action.option_strings[-1:], *([value] if action.nargs != 0 else [])]
-        given = generate.flags_of(parser.parse_args(words), context)
+        given = project_flags.flags_of(parser.parse_args(words), context)
         [key] = (name.replace("__", ".") for name, found in given.items() if found is not None)
         yield ", ".join(action.option_strings) or action.dest, key

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks import __version__
+
 # One worker builds the wheel.
 pytestmark = pytest.mark.xdist_group("wheel")
 
@@ -87,7 +89,20 @@ def test_every_resource_of_the_checkout_is_in_the_wheel(unpacked: Path, tmp_path
 def test_the_wheel_holds_no_tests_and_no_example(unpacked: Path) -> None:
     packages = {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")}
 
-    assert packages == {"contrast_tasks", "coordinator"}
+    assert packages == {"contrast_tasks", "coordinator", f"contrast_tasks-{__version__}.data"}
+
+
+def test_completions_and_man_page_go_where_shells_and_man_look(unpacked: Path) -> None:
+    """Below the prefix of the installation. Source: binary distribution format of Python packages, the folder `.data/data`."""
+    data = unpacked / f"contrast_tasks-{__version__}.data" / "data"
+    files = {path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file()}
+
+    assert files == {
+        "share/bash-completion/completions/contrast-tasks",
+        "share/fish/vendor_completions.d/contrast-tasks.fish",
+        "share/man/man1/contrast-tasks.1",
+        "share/zsh/site-functions/_contrast-tasks",
+    }
 
 
 def component_images(site: Path, project: Path) -> dict[str, str]:

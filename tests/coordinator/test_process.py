@@ -80,6 +80,15 @@ class Running:
         connection.close()
         return status
 
+    def metrics(self) -> dict[str, float]:
+        """Return the value of each series."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
     def read_until(self, message: str) -> None:
         """Read log lines until one has this message."""
         assert self.process.stderr is not None
@@ -204,7 +213,7 @@ def test_manifest_certificate_update_and_stop(
     manifest = make_manifest(processor, owner)
     content = render_manifest(manifest, V1_16.manifest)
     key = ec.generate_private_key(ec.SECP256R1())
-    with started(tmp_path / "state", environ) as running:
+    with started(tmp_path / "state", {**environ, "CONTRAST_METRICS": "1"}) as running:
         assert running.probe("startup") == 200
         assert running.probe("liveness") == 200
         assert running.probe("readiness") == 503
@@ -216,7 +225,18 @@ def test_manifest_certificate_update_and_stop(
         with user_api(running, manifest, owner) as channel:
             second = userapi.set_manifest(channel, content, POLICIES, 10)
             history = userapi.get_manifests(channel, 10)
+        measured = running.metrics()
         code, out, err = running.stop()
+
+    assert measured['contrast_coordinator_state{state="active"}'] == 1
+    assert measured["contrast_coordinator_manifest_generation"] == 2
+    issued = f'contrast_meshapi_certificates_issued_total{{policy="{WEB_HASH}",workload="web"}}'
+    assert measured[issued] == 1
+    swaps = 'contrast_store_requests_seconds_count{op="compare_and_swap",result="ok"}'
+    assert measured[swaps] >= 2
+    ends = measured["contrast_mesh_ca_not_after_seconds"]
+    mesh_ca = x509.load_pem_x509_certificate(second.mesh_ca_pem)
+    assert ends == mesh_ca.not_valid_after_utc.timestamp()
 
     leaf, intermediate = x509.load_pem_x509_certificates(cert.cert_chain_pem)
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(cert.mesh_ca_pem))
@@ -376,7 +396,7 @@ def test_after_a_restart_a_seedshare_owner_recovers(
     assert first.seed_shares is not None
     seed, salt = open_shares(first.seed_shares, seedshare_owner)
 
-    with started(tmp_path, environ) as running:
+    with started(tmp_path, {**environ, "CONTRAST_METRICS": "1"}) as running:
         assert running.lines[-1]["state"] == "recovery"
         assert running.probe("readiness") == 503
         with user_api(running, manifest, seedshare_owner) as channel:
@@ -384,7 +404,9 @@ def test_after_a_restart_a_seedshare_owner_recovers(
                 userapi.get_manifests(channel, 10)
             userapi.recover(channel, seed=seed, salt=salt, timeout_s=10)
             history = userapi.get_manifests(channel, 10)
+        measured = running.metrics()
 
+    assert measured['contrast_recovery_attempts_total{kind="user",result="ok"}'] == 1
     assert history.manifests == (content,)
     assert history.root_ca_pem == first.root_ca_pem
     assert history.mesh_ca_pem != first.mesh_ca_pem

@@ -8,7 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.api.errors import REASON_ARGUMENT
 from contrast_tasks.errors import UsageError
+from coordinator.metrics import CERTIFICATES, Metrics
+from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 from coordinator.userapi import set_manifest
 from tests.fakes.coordinator import NOBODY, POLICY, tiny_manifest
@@ -70,6 +73,16 @@ def hint_it(state: State) -> None:
     UsageError("found something", hint=state.engine.seed.hex().upper())
 
 
+def refuse_with_it(state: State) -> None:
+    Refusal(REASON_ARGUMENT, "found", found={"field": state.engine.seed.hex()}).render()
+
+
+def measure_it(state: State) -> None:
+    metrics = Metrics()
+    metrics.count(CERTIFICATES, (("policy", state.engine.seed.hex()), ("workload", "web")))
+    metrics.render({})
+
+
 @pytest.mark.parametrize(
     "leak",
     [
@@ -83,6 +96,8 @@ def hint_it(state: State) -> None:
         log_a_traceback,
         raise_it,
         hint_it,
+        refuse_with_it,
+        measure_it,
     ],
 )
 def test_a_secret_in_a_text_is_found(

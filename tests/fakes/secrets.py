@@ -1,4 +1,4 @@
-"""Watches what a Coordinator logs, raises and records, for the secrets that it uses meanwhile."""
+"""Watches what a Coordinator logs, raises, records, measures and tells with refusals, for the secrets that it uses meanwhile."""
 
 import base64
 import logging
@@ -11,10 +11,12 @@ from unittest import mock
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import coordinator.audit
+import coordinator.refusal
 import coordinator.seedengine
 from contrast_tasks.errors import ContrastError
 from coordinator.ca import CertificateAuthority
 from coordinator.logs import JsonFormatter, TextFormatter
+from coordinator.metrics import Metrics
 from coordinator.seedengine import SeedEngine
 
 # Enough to tell a secret from anything else, and found in a text that was cut too.
@@ -74,7 +76,7 @@ def forms_of(secret: bytes) -> set[str]:
 
 @contextmanager
 def watching() -> Iterator[SecretWatch]:
-    """Watch every engine, CA, error, log record and entry of the audit log until the end."""
+    """Watch every engine, CA, error, refusal, log record, entry of the audit log and exposition of metrics until the end."""
     watch = SecretWatch()
     engine, derive = SeedEngine.__init__, SeedEngine._derive
     authority, error = CertificateAuthority.__init__, ContrastError.__init__
@@ -96,6 +98,15 @@ def watching() -> Iterator[SecretWatch]:
         watch.texts.append(content.decode())
         return content
 
+    def refused(code: Any, message: str, details: Any) -> bytes:
+        watch.texts += [message, repr(details)]
+        return details_of(code, message, details)
+
+    def exposed(self: Metrics, gauges: Any) -> str:
+        watch.texts.append(text := expose(self, gauges))
+        return text
+
+    details_of, expose = coordinator.refusal.render_details, Metrics.render
     render = coordinator.audit.render_content
     p384 = coordinator.seedengine.deterministic_p384
     patches: list[tuple[Any, str, Callable[..., Any]]] = [
@@ -105,6 +116,8 @@ def watching() -> Iterator[SecretWatch]:
         (CertificateAuthority, "__init__", new_authority),
         (ContrastError, "__init__", new_error),
         (coordinator.audit, "render_content", rendered),
+        (coordinator.refusal, "render_details", refused),
+        (Metrics, "render", exposed),
         *((logging.Logger, name, _logging(watch, name)) for name in _LEVELS),
     ]
     # Methods are replaced and not levels or handlers, which tests set and count.

@@ -168,8 +168,8 @@ def _read_header(stream: BinaryIO) -> bytes | None:
     if len(block) < _BLOCK:
         raise ArchiveError("it ends inside of a header")
     rest = block[: _CHECKSUM.start] + b" " * 8 + block[_CHECKSUM.stop :]
-    signed = sum(rest) - 256 * sum(byte > 127 for byte in rest)  # noqa: PLR2004  # the sign bit
-    if _number(block[_CHECKSUM]) not in {sum(rest), signed}:
+    # Old programs take the bytes as signed.
+    if _number(block[_CHECKSUM]) not in {sum(rest), sum(memoryview(rest).cast("b"))}:
         raise ArchiveError("a header has another checksum")
     return block
 

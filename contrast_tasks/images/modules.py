@@ -4,6 +4,7 @@ They are found from import statements, including those inside functions; nothing
 """
 
 import ast
+import os
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -25,37 +26,40 @@ def source_files(
         if _file_of(root, module) is None:
             raise ImageError(f"found no module {module}, wanted {module.replace('.', '/')}.py")
     waiting = [(module, False) for module in modules]
+    # Most modules are imported by many others, and each of them is to be looked for once.
+    seen: set[tuple[str, bool]] = set()
     while waiting:
-        module, is_guess = waiting.pop()
-        if packages and module.partition(".")[0] not in packages:
+        module, is_guess = step = waiting.pop()
+        if step in seen or (packages and module.partition(".")[0] not in packages):
             continue
-        path = _file_of(root, module)
-        if path is None:
-            _check_foreign(root, module, is_guess=is_guess)
+        seen.add(step)
+        name = _file_of(root, module)
+        if name is None:
+            if not is_guess:
+                _check_foreign(root, module)
             continue
-        name = path.relative_to(root).as_posix()
         if name in found:
             continue
-        found[name] = path.read_bytes()
-        waiting += _imports(found[name], module, name, is_package=path.name == "__init__.py")
+        found[name] = (root / name).read_bytes()
+        waiting += _imports(found[name], module, name, is_package=name.endswith("/__init__.py"))
         if "." in module:
             waiting.append((module.rpartition(".")[0], False))
     return dict(sorted(found.items()))
 
 
-def _check_foreign(root: Path, module: str, *, is_guess: bool) -> None:
-    place = root.joinpath(*module.split("."))
+def _check_foreign(root: Path, module: str) -> None:
     is_ours = _file_of(root, module.partition(".")[0]) is not None
     # A folder without __init__.py is a package too.
-    if is_ours and not is_guess and not place.is_dir():
+    if is_ours and not root.joinpath(*module.split(".")).is_dir():
         raise ImageError(f"module {module} is imported but does not exist")
 
 
-def _file_of(root: Path, module: str) -> Path | None:
-    place = root.joinpath(*module.split("."))
-    for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-        if path.is_file():
-            return path
+def _file_of(root: Path, module: str) -> str | None:
+    """Return the path of a module below `root`, None if it is not there."""
+    place = module.replace(".", "/")
+    for name in (f"{place}.py", f"{place}/__init__.py"):
+        if os.path.isfile(f"{root}/{name}"):  # noqa: PTH113  # thousands are looked for
+            return name
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
 from contrast_tasks.manifest import keys
@@ -69,6 +70,25 @@ def _one_seedshare_owner() -> Iterator[None]:
     """Let projects of one worker share a seed share owner's key: a new one of 4096 bits takes up to a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keys, "generate_seedshare_owner", cache(keys.generate_seedshare_owner))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_rsa_keys() -> Iterator[None]:
+    """Let whoever asks for an RSA key of 2048 bits get one of six in turn: hundreds are asked for, and none is tested.
+
+    Two that are made one after the other, as an owner's and a stranger's, or those of two processors, are different.
+    """
+    generate, made = rsa.generate_private_key, list[rsa.RSAPrivateKey]()
+
+    def take(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
+        if key_size != 2048:
+            return generate(public_exponent, key_size)
+        made.append(generate(public_exponent, key_size) if len(made) < 6 else made.pop(0))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rsa, "generate_private_key", take)
         yield
 
 

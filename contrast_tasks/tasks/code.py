@@ -7,6 +7,7 @@ run that does nothing reads none of them.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from contrast_tasks import __version__, resources
@@ -85,11 +86,16 @@ def code_digest(memo: Store) -> str:
     known = memo.get("code", signature)
     if known is not None:
         return known.decode()
+    digest = _digest_of(signature)
+    memo.remember("code", signature, digest.encode())
+    memo.keep("code", (signature,))
+    return digest
+
+
+@lru_cache(maxsize=1)  # one process may open several projects
+def _digest_of(_signature: str) -> str:
     contents = {
         os.path.relpath(path, _PACKAGE): sha256_hex(Path(path).read_bytes())
         for path, _ in code_files()
     }
-    digest = sha256_hex(canonical_json([__version__, contents]))
-    memo.remember("code", signature, digest.encode())
-    memo.keep("code", (signature,))
-    return digest
+    return sha256_hex(canonical_json([__version__, contents]))

@@ -46,9 +46,10 @@ def san(text: str) -> x509.GeneralName:
 
 @dataclass
 class Authority:
-    """One Coordinator: root key, and the mesh CA of one manifest generation."""
+    """One Coordinator: root key, and the mesh CA of one manifest generation; life: how long its certificates last."""
 
     now: datetime = NOW
+    life: timedelta = timedelta(days=365)
     root_key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP384R1())
     )
@@ -75,7 +76,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(begins or self.now - timedelta(hours=1))
-            .not_valid_after(ends or self.now + timedelta(days=365))
+            .not_valid_after(ends or self.now + self.life)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
         if is_authority:

@@ -18,8 +18,9 @@ from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from tests.fakes.mesh_pki import NOW, Authority, pem
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-AUTHORITY = Authority()
-YEAR = timedelta(days=365)
+# A pod looks at its files each hour, so a certificate of a year would be read some thousand times.
+LIFE = timedelta(days=30)
+AUTHORITY = Authority(life=LIFE)
 
 
 def later(authority: Authority, by: timedelta) -> Authority:
@@ -29,7 +30,7 @@ def later(authority: Authority, by: timedelta) -> Authority:
 
 def next_generation(authority: Authority, by: timedelta) -> Authority:
     """Return the authority of another manifest, with the same root."""
-    return Authority(now=authority.now + by, root_key=authority.root_key)
+    return Authority(now=authority.now + by, life=authority.life, root_key=authority.root_key)
 
 
 @pytest.fixture
@@ -77,19 +78,19 @@ def leaf_of(files: SecretFiles) -> x509.Certificate:
 def test_a_certificate_is_renewed_after_two_thirds_of_its_life_and_then_again(
     files: SecretFiles,
 ) -> None:
-    pod = Pod(files, until=1.5 * YEAR)
+    pod = Pod(files, until=1.5 * LIFE)
 
     pod.run(lambda now: replace(AUTHORITY, now=now).issue(KEY.public_key()))
 
-    assert [asked.days for asked in pod.asked_at] == [237, 474]
-    assert leaf_of(files).not_valid_after_utc - NOW == pod.asked_at[-1] + YEAR
+    assert [asked.days for asked in pod.asked_at] == [19, 38]
+    assert leaf_of(files).not_valid_after_utc - NOW == pod.asked_at[-1] + LIFE
     assert pod.said == ["certificates were renewed"] * 2
 
 
 def test_key_and_secret_stay_when_certificates_are_renewed(files: SecretFiles) -> None:
     before = files.key.read_bytes(), files.workload_secret.read_bytes()
 
-    Pod(files, until=0.8 * YEAR).run(
+    Pod(files, until=0.8 * LIFE).run(
         lambda now: replace(AUTHORITY, now=now).issue(KEY.public_key())
     )
 
@@ -98,7 +99,7 @@ def test_key_and_secret_stay_when_certificates_are_renewed(files: SecretFiles) -
 
 
 def test_a_coordinator_that_is_away_is_asked_again_until_it_answers(files: SecretFiles) -> None:
-    pod = Pod(files, until=0.8 * YEAR)
+    pod = Pod(files, until=0.8 * LIFE)
 
     def answer(now: datetime) -> MeshCert:
         if len(pod.asked_at) <= 8:
@@ -110,7 +111,7 @@ def test_a_coordinator_that_is_away_is_asked_again_until_it_answers(files: Secre
     pauses = [(b - a).total_seconds() for a, b in zip(pod.asked_at, pod.asked_at[1:], strict=False)]
     assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
     assert pod.said[-1] == "certificates were renewed"
-    assert "that end at 2027-01-02 03:04 UTC were not renewed: nobody answers" in pod.said[0]
+    assert "that end at 2026-02-01 03:04 UTC were not renewed: nobody answers" in pod.said[0]
 
 
 def test_a_certificate_of_an_hour_is_renewed_in_time_by_a_coordinator_that_was_away(
@@ -138,7 +139,7 @@ def test_an_answer_that_goes_back_changes_no_file(files: SecretFiles, tmp_path: 
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     old = next_generation(AUTHORITY, -timedelta(days=1))
 
-    pod = Pod(files, until=0.66 * YEAR)
+    pod = Pod(files, until=0.66 * LIFE)
     pod.run(lambda _: old.issue(KEY.public_key()))
 
     assert "the mesh CA is of 2026-01-01 02:04:05 UTC, older than the one before" in pod.said[0]
@@ -147,7 +148,7 @@ def test_an_answer_that_goes_back_changes_no_file(files: SecretFiles, tmp_path: 
 
 def test_certificates_that_cannot_be_read_are_not_renewed(files: SecretFiles) -> None:
     files.key.write_bytes(b"no key")
-    pod = Pod(files, until=YEAR)
+    pod = Pod(files, until=LIFE)
 
     pod.run(lambda _: AUTHORITY.issue(KEY.public_key()))
 
@@ -168,10 +169,10 @@ def test_the_mesh_ca_of_a_newer_manifest_is_taken(files: SecretFiles) -> None:
 def test_a_changed_workload_secret_is_left_to_a_restart(files: SecretFiles) -> None:
     held = read_held(files)
     assert held is not None
-    answer = replace(later(AUTHORITY, YEAR / 2).issue(KEY.public_key()), workload_secret=b"x" * 64)
+    answer = replace(later(AUTHORITY, LIFE / 2).issue(KEY.public_key()), workload_secret=b"x" * 64)
 
     with pytest.raises(BadCredentials, match="the workload secret is another one"):
-        renew(lambda _: answer, held, files, now=NOW + YEAR / 2)
+        renew(lambda _: answer, held, files, now=NOW + LIFE / 2)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +201,9 @@ def test_what_does_not_come_after_what_is_held_is_refused(
     "authority",
     [
         pytest.param(AUTHORITY, id="same again"),
-        pytest.param(later(AUTHORITY, YEAR), id="later leaf"),
+        pytest.param(later(AUTHORITY, LIFE), id="later leaf"),
         pytest.param(next_generation(AUTHORITY, timedelta(0)), id="two manifests in one second"),
-        pytest.param(next_generation(AUTHORITY, YEAR), id="later manifest"),
+        pytest.param(next_generation(AUTHORITY, LIFE), id="later manifest"),
     ],
 )
 def test_what_comes_after_what_is_held_is_taken(files: SecretFiles, authority: Authority) -> None:

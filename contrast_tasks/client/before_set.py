@@ -1,11 +1,12 @@
 """The checks before a set sends anything: manifest, deployment and owner key must belong together."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks.client.input_files import read_input
-from contrast_tasks.errors import MismatchError, NotAuthorised
+from contrast_tasks.errors import MismatchError, NotAuthorised, UsageError
 from contrast_tasks.files import norm_path
 from contrast_tasks.kube.annotated import (
     Annotated,
@@ -112,6 +113,17 @@ def load_owner_key(
     return parse_workload_owner(pem, file=name), name
 
 
+def with_key_files(text: str, settings: Settings) -> str:
+    """Return a text with the file's name behind each digest of an owner's key that the settings name; people know files."""
+    from contrast_tasks.manifest.keys import workload_owner_digest
+
+    for name in settings.workload_owner_keys:
+        with contextlib.suppress(OSError, UsageError):
+            digest = workload_owner_digest((settings.root / name).read_bytes(), file=name)
+            text = text.replace(digest, f"{digest} ({name})")
+    return text
+
+
 def lock_out_warnings(
     manifest: "Manifest", key: "EllipticCurvePrivateKey | None", *, is_signed: bool = False
 ) -> list[str]:
@@ -150,8 +162,8 @@ def denied_hint(
 
     if error.reason == REASON_APPROVALS:
         return (
-            f"more owners of the manifest in force must sign this one after the latest transition: {_sign_again()}; then set with '--signature FILE' for each, or with an owner's key and "
-            "'--signature FILE' for each of the others"
+            f"more owners must sign it after the latest transition: {_sign_again()}; then set it with '--signature FILE' for each, "
+            "where an owner's own key counts too"
         )
     # The reference product's Coordinators give no reason.
     if error.reason == REASON_SIGNATURE or (is_signed and not error.reason):

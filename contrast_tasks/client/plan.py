@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from contrast_tasks.client.before_set import load_owner_key
+from contrast_tasks.client.before_set import load_owner_key, with_key_files
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.input_files import load_manifest
@@ -80,7 +80,7 @@ def _difference(
     for line in () if plan is None else _warnings(plan):
         say(f"warning: {name}: {line}")
     for line in () if plan is None else _approvals(plan):
-        say(f"{name}: {line}")
+        say(f"{name}: {with_key_files(line, settings)}")
     if not manifests:
         return Difference(what="changed", name=name, detail="set gives it its first manifest")
     if manifests[-1] == planned:

@@ -17,6 +17,7 @@ from contrast_tasks.client.before_set import (
     differences_from_generated,
     load_owner_key,
     lock_out_warnings,
+    with_key_files,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
 from contrast_tasks.client.deployed import Given
@@ -118,6 +119,7 @@ def run_set(
         return target.ask(parsed, update.attempt, key)
     except NotAuthorised as err:
         err.hint = denied_hint(err, key, key_file, is_signed=bool(signatures))
+        err.args = (with_key_files(str(err), settings),)
         raise
 
 

@@ -22,11 +22,22 @@ from contrast_tasks.errors import NotAuthorised
 from contrast_tasks.manifest.hashes import NO_TRANSITION
 from contrast_tasks.manifest.keys import generate_workload_owner, workload_owner_digest
 from contrast_tasks.releases.table import V1_21
-from tests.fakes.deployment import COORDINATOR_POLICY, WEB_POLICY, Project, running_coordinator
+from tests.fakes.deployment import (
+    COORDINATOR_POLICY,
+    SETTINGS,
+    WEB_POLICY,
+    Project,
+    running_coordinator,
+)
 
 OWNER = generate_workload_owner()
 PARTNER = generate_workload_owner()
 STRANGER = generate_workload_owner()
+
+
+def public_pem(pem: bytes) -> bytes:
+    public = load_pem_private_key(pem, password=None).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def spki_hex(pem: bytes) -> str:
@@ -196,6 +207,8 @@ def test_two_owners_approve_what_neither_may_set_alone(project: Project, process
         run_set(project.settings, say=quiet, coordinator=address)
         project.approvals = 1
         planned = project.write_manifest()
+        (project.root / "contrast.toml").write_text(f'{SETTINGS}owners.workload = ["ben.pem"]\n')
+        (project.root / "ben.pem").write_bytes(public_pem(PARTNER))
         said: list[str] = []
         mine, theirs = signed(project), signed(project, PARTNER)
         running_difference(
@@ -214,9 +227,11 @@ def test_two_owners_approve_what_neither_may_set_alone(project: Project, process
     assert caught.value.reason == "approvals_missing"
     lines = str(caught.value).splitlines()
     assert lines[0].endswith(": too few owners approve")
-    assert lines[1:] == ["  found   1", "  wanted  2", f"  missing {wanted[1]}"]
+    assert lines[1:] == ["  found   1", "  wanted  2", f"  missing {wanted[1]} (ben.pem)"]
     assert "--signature FILE" in caught.value.hint
     name = f"coordinator {address}"
     assert f"{name}: 1 of 2 approvals are there: {wanted[0]}" in said
     assert f"{name}: the manifest after the planned one needs the approval of 1 owner" in said
-    assert any(line.endswith(wanted[1]) and "can approve it" in line for line in said)
+    assert any(
+        line.endswith(f"{wanted[1]} (ben.pem)") and "can approve it" in line for line in said
+    )

@@ -80,6 +80,13 @@ IMAGE_NOT_LOCKED = define(
     "run 'contrast-tasks lock'",
     why_none=LOCK,
 )
+IMAGE_NOT_PUSHED = define(
+    "G010 image-not-pushed warning",
+    "a layout on disk has the image, and perhaps no registry that a node could pull it from",
+    "push it with 'skopeo copy oci:LAYOUT:NAME docker://NAME', or make and push whole images with"
+    " 'contrast-tasks images build --registry HOST/PATH'",
+    why_none=LOCK,
+)
 IMAGE_NOT_PINNED = define(
     "G010 image-not-pinned error",
     "an image has no digest in its reference or in the lock file",

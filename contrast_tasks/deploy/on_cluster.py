@@ -14,6 +14,7 @@ from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl, KubectlFailed
 from contrast_tasks.deploy.drift import drift
 from contrast_tasks.deploy.inventory import KEPT_KINDS, Inventory
 from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines
+from contrast_tasks.deploy.pullable import refuse_unpushed
 from contrast_tasks.deploy.select import target
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
@@ -67,6 +68,7 @@ def deploy(
     unknown = refuse_absent_classes(settings, objects, cluster)
     if unknown:
         say(f"the runtime classes of the cluster were not looked up: {unknown}")
+    refuse_unpushed(settings, objects, say=say)
     inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
     before = inventory.read()
     named = {_id(item, place): item for item in objects if not item.has_generated_name}

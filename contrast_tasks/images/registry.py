@@ -126,7 +126,7 @@ class Registry:
         except ImageError as err:
             if not failed:
                 raise
-            raise ImageError(f"{err}; before: {'; '.join(failed)}", hint=err.hint) from err
+            raise type(err)(f"{err}; before: {'; '.join(failed)}", hint=err.hint) from err
 
 
 def _request(

@@ -72,6 +72,10 @@ class Request:
     expected: frozenset[int] = frozenset({OK})
 
 
+class NotThere(ImageError):
+    """A registry has nothing of this name, tag or digest."""
+
+
 class _NoToken(Exception):
     """A token service gives no token; the text says why."""
 
@@ -335,8 +339,10 @@ def _check_status(answer: Answer, host: str, request: Request) -> None:
     code = _said_in(answer)
     if status in {_UNAUTHORISED, _FORBIDDEN}:
         raise _no_access(request, f"{host} answered {status}{code}")
-    hint = "check the spelling of name and tag" if status == _NOT_FOUND else ""
-    raise ImageError(f"{request.subject}: {host} answered {status}{code}", hint=hint)
+    message = f"{request.subject}: {host} answered {status}{code}"
+    if status == _NOT_FOUND:
+        raise NotThere(message, hint="check the spelling of name and tag")
+    raise ImageError(message)
 
 
 def _no_access(request: Request, problem: str) -> ImageError:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks import catalogue
 from contrast_tasks.annotations import ROLE_COORDINATOR
-from contrast_tasks.errors import GraphError, Location
+from contrast_tasks.errors import GraphError, ImageError, Location
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.findings import Finding, raise_errors, sort_key
 from contrast_tasks.platforms import HANDLER_PREFIX
+from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.records import Record
 from contrast_tasks.steps.ignored import refused, without_ignored
 from contrast_tasks.steps.index import SourceFile
@@ -63,6 +64,7 @@ def source_findings(project: Project, read_facts: ReadFacts) -> list[Finding]:
         *_confidential(project),
         *refused(project.settings),
         *_runtime_class(project),
+        *_not_pushed(project),
         *check_indexes([read_facts(source) for source in index.files], project.settings),
     ]
     if broken:
@@ -106,6 +108,32 @@ def _runtime_class(project: Project) -> Iterable[Finding]:
             f'set class = "{HANDLER_PREFIX}{settings.platform}-<8 hex digits>" under [runtime], as'
             " 'kubectl get runtimeclass' shows it, or name the reference values in their file by it",
         )
+
+
+def _not_pushed(project: Project) -> Iterable[Finding]:
+    """Yield what was packed for this machine and is locked for a cluster."""
+    settings = project.settings
+    if settings.is_local or not (settings.root / settings.packed_layout / "index.json").exists():
+        return
+    from contrast_tasks.images.layout import Layout
+    from contrast_tasks.steps.locked import read_lock
+
+    try:
+        lock = read_lock(settings)
+        layout = Layout(settings.root / settings.packed_layout, name=settings.packed_layout)
+        used = [(each, lock.resolve(each)) for each in project.used_images]
+    except ImageError:
+        # Told with the workloads that it concerns.
+        return
+    for reference, locked in used:
+        pinned = parse_reference(reference).pinned(locked.digest) if locked else None
+        if pinned is not None and layout.find(pinned) is not None:
+            yield Finding(
+                catalogue.IMAGE_NOT_PUSHED,
+                Location(file=settings.lock),
+                f"image {reference} is locked as {layout.name} has it, which was packed for platform local;"
+                f" {pinned.registry} has it only if it was pushed",
+            )
 
 
 class Checked(Record, kw_only=False):

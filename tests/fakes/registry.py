@@ -135,7 +135,8 @@ class FakeRegistry:
         return self._manifests.get((repository, name))
 
     def keep(self, repository: str, name: str, media_type: str, content: bytes) -> None:
-        self._manifests[repository, name] = (media_type, content)
+        for key in (name, digest_of(content)):
+            self._manifests[repository, key] = (media_type, content)
 
     def keep_blob(self, digest: str, content: bytes) -> None:
         self._blobs[digest] = content

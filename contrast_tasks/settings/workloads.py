@@ -6,10 +6,13 @@ namespace is for all of them.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
+from contrast_tasks.declare.documents import to_json
 from contrast_tasks.declare.shapes import ANY_TEXT, BOOL, TEXT, List, Map, integer, one_of
 from contrast_tasks.errors import Location
+from contrast_tasks.files import canonical_json, sha256_hex
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Record, member
 from contrast_tasks.settings.values import (
@@ -168,10 +171,22 @@ class WorkloadSettings(
             found.setdefault(self.title(key), {})[key] = value
         return found
 
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Return the SHA-256 hex of what each table declares, by the table as it is written."""
+        return {
+            title: sha256_hex(canonical_json({key: _json(value) for key, value in values.items()}))
+            for title, values in self.by_table().items()
+        }
+
     def title(self, key: str) -> str:
         """Return the table that a member comes from, as it is written."""
         table = self._tables.get(key, self._key)
         return f'[workloads."{table}"]' if table else "[defaults]"
+
+
+def _json(value: Any) -> Any:
+    return to_json(value) if isinstance(value, Mapping) else value
 
 
 class ElsewhereSettings(Record):
@@ -215,9 +230,16 @@ class Pattern(NamedTuple):
 
     def matches(self, other: "Pattern") -> bool:
         """Return whether the names of a pattern without `*` are matched."""
-        from fnmatch import fnmatchcase
+        return all(
+            part in ("*", name) or ("*" in part and _fits(name, part))
+            for name, part in zip(other, self, strict=True)
+        )
 
-        return all(fnmatchcase(name, part) for name, part in zip(other, self, strict=True))
+
+def _fits(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern)
 
 
 def parse_key(key: str) -> Pattern:
@@ -261,6 +283,7 @@ class Tables:
         self._patterns = sorted(patterns, key=lambda each: each[0].weight)
         self._are_shared = bool(patterns or declared_in(self._for_all[1]))
         self._known: dict[str, WorkloadSettings | None] = {}
+        self._made: dict[tuple[str, ...], WorkloadSettings | None] = {}
 
     def of(self, key: str) -> WorkloadSettings | None:
         """Return the settings of a workload, key by key those of the most specific table; None if none says anything."""
@@ -273,13 +296,22 @@ class Tables:
         return self._known[key]
 
     def _together(self, key: str, own: WorkloadSettings | None) -> WorkloadSettings | None:
-        name = parse_key(key)
-        layers: list[tuple[str, PodSettings]] = [self._for_all]
-        layers += [
-            (table, self._own[table]) for each, table in self._patterns if each.matches(name)
-        ]
+        names: tuple[str, ...] = ()
+        if self._patterns:
+            name = parse_key(key)
+            names = tuple(table for each, table in self._patterns if each.matches(name))
         if own is not None:
-            layers.append((key, own))
+            names = (*names, key)
+        # Most workloads have the same tables.
+        if names not in self._made:
+            self._made[names] = self._merged(names, own)
+        return self._made[names]
+
+    def _merged(
+        self, names: tuple[str, ...], own: WorkloadSettings | None
+    ) -> WorkloadSettings | None:
+        layers: list[tuple[str, PodSettings]] = [self._for_all]
+        layers += [(table, self._own[table]) for table in names]
         values: dict[str, Any] = {}
         tables: dict[str, str] = {}
         for table, layer in layers:
@@ -295,7 +327,7 @@ class Tables:
         return WorkloadSettings(
             where=where if own is None else own.where,
             _places=self._places,
-            _key=key,
+            _key=first,
             _tables=tables,
             **values,
         )

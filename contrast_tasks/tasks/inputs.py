@@ -96,8 +96,7 @@ class ProjectInputs:
             parts["that it is ours"] = ""
         if declared is not None:
             # The place of a declaration does not affect the policy.
-            for title, values in declared.by_table().items():
-                parts[title] = _of({key: _plain(value) for key, value in values.items()})
+            parts |= declared.digests
         namespaces = self._project.namespaces
         for use in namespaces.uses(entry):
             parts["/".join(use)] = configs.get(use, _ABSENT)
@@ -381,10 +380,6 @@ def _spelled_otherwise(content: bytes, references: Iterable[str]) -> dict[str, A
 
 def _of(value: object) -> str:
     return sha256_hex(canonical_json(value))
-
-
-def _plain(value: Any) -> Any:
-    return to_json(value) if isinstance(value, Mapping) else value
 
 
 def _composed(outcome: Path) -> str:

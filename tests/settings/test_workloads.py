@@ -9,7 +9,7 @@ from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.workloads import Pattern, parse_key
 
-HEAD = 'platform = "local"\nsources = ["d"]\n'
+HEAD = 'platform = "metal-qemu-snp"\nsources = ["d"]\n'
 
 
 def load(folder: Path, text: str) -> Settings:
@@ -129,3 +129,11 @@ def test_the_most_specific_table_tells_of_an_object_made_elsewhere(
     found = settings.config(kind, "", name)
 
     assert (found.keys if found else None) == keys
+
+
+def test_nobody_makes_objects_on_this_machine(tmp_path: Path) -> None:
+    tables = '[elsewhere."Secret/a"]\n[elsewhere."Secret/b"]\nvalues = { x = "1" }\n'
+    settings = load(tmp_path, tables).replace(platform="local")
+
+    assert settings.config("Secret", "default", "a") is None
+    assert settings.config("Secret", "default", "b") is not None

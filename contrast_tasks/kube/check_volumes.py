@@ -28,7 +28,9 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
     has_guest: whether pods run in guests, which have folders of their own.
     """
     claims = workloads.claim_modes(subject.obj)
-    _check_claim_templates(subject, claims)
+    # Without a guest there is nobody who could encrypt.
+    setting = "encrypted_claims" if has_guest else "empty_dirs"
+    _check_claim_templates(subject, claims, setting)
     _check_types(subject, {Reach.SHARED} if has_guest else {Reach.SHARED, Reach.GUEST})
     kinds = dict(_volumes(subject))
     for _, decrypted in workloads.secure_pvs(workloads.annotations(subject.obj)) or ():
@@ -44,7 +46,7 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
                     " expected a block device that is encrypted in the guest",
                     _way_out(subject, name),
-                    answer=("encrypted_claims", [name]),
+                    answer=(setting, [name]),
                 )
             elif name not in kinds:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
@@ -63,7 +65,7 @@ def _way_out(subject: Subject, claim: str) -> str:
     )
 
 
-def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
+def _check_claim_templates(subject: Subject, claims: dict[str, str], setting: str) -> None:
     for number, (name, mode) in enumerate(claims.items()):
         if mode != "Block":
             subject.report(
@@ -71,7 +73,7 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str]) -> None:
                 ("spec", "volumeClaimTemplates", number),
                 f"claim template {name} has volumeMode {mode}, expected Block",
                 f'set encrypted_claims = ["{name}"] for the workload in contrast.toml',
-                answer=("encrypted_claims", [name]),
+                answer=(setting, [name]),
             )
 
 

@@ -53,12 +53,14 @@ def check_deployment(
     needs_coordinator: bool,
     has_links: Callable[[DocIndex], bool],
     is_elsewhere: Callable[[str, str, str], bool],
+    has_elsewhere: bool = True,
 ) -> list[Finding]:
     """Return the findings that need all files (G004, G005, G042, G061, G080), and those on objects that run no pods.
 
     is_confidential, has_ingress: whether a workload has our runtime class, and an ingress annotation, once the
     settings are applied. needs_coordinator: whether a missing Coordinator is an error. has_links: whether a workload gets
     variables of Services. is_elsewhere: whether a ConfigMap or Secret, by kind, namespace and name, is made elsewhere.
+    has_elsewhere: whether others than the sources can make one at all.
     """
     documents = [doc for index in indexes for doc in index.documents]
     return [
@@ -67,7 +69,7 @@ def check_deployment(
         *_without_ingress(documents, is_confidential, has_ingress),
         *_clashing_services(documents, lambda doc: is_confidential(doc) and has_links(doc)),
         *_coordinators(documents, needs_coordinator=needs_coordinator),
-        *_missing_configs(documents, is_confidential, is_elsewhere),
+        *_missing_configs(documents, is_confidential, is_elsewhere, has_elsewhere=has_elsewhere),
         *(finding for doc in documents for finding in doc.findings),
     ]
 
@@ -171,6 +173,8 @@ def _missing_configs(
     documents: Sequence[DocIndex],
     is_confidential: Callable[[DocIndex], bool],
     is_elsewhere: Callable[[str, str, str], bool],
+    *,
+    has_elsewhere: bool,
 ) -> list[Finding]:
     known = {(doc.kind, doc.effective_namespace, doc.name) for doc in documents}
     by_name = {(doc.kind, doc.name): doc for doc in reversed(documents)}
@@ -192,6 +196,10 @@ def _missing_configs(
             ):
                 continue
             hint = f"add the {use.kind} to the sources, or mark the reference optional: true"
+            setting = f'[elsewhere."{_key_of(doc.namespace, use.kind, use.name)}"]'
+            if not use.is_mounted:
+                hint += f"; or say in contrast.toml that it is made elsewhere: {setting}"
+                hint += ", with values, since nobody makes it on this machine" * (not has_elsewhere)
             if other := by_name.get((use.kind, use.name)):
                 hint = (
                     f"the one at {other.where} is in the namespace {other.effective_namespace}, and a pod sees"
@@ -206,7 +214,7 @@ def _missing_configs(
                     # Contents of volumes are no part of a policy, and a controller may make the object.
                     is_milder=use.is_mounted,
                     answer=None
-                    if use.is_mounted
+                    if use.is_mounted or not has_elsewhere
                     else Setting(("elsewhere", _key_of(doc.namespace, use.kind, use.name)), {}),
                 )
             )

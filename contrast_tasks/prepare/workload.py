@@ -170,6 +170,7 @@ def check_sources(indexes: Sequence[FileIndex], settings: Settings) -> list[Find
             needs_coordinator=not settings.adds_coordinator,
             has_links=has_links,
             is_elsewhere=is_elsewhere,
+            has_elsewhere=not settings.is_local,
         ),
         *declared.unknown_workloads(indexes, settings),
         *declared.unused_objects(indexes, settings),

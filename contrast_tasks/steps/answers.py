@@ -8,6 +8,9 @@ from contrast_tasks.settings.edit import Change
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.workloads import workload_key
 
+# The setting by which the data of a claim are lost, whatever it answers.
+_LOSES = "empty_dirs"
+
 
 class Answers(NamedTuple):
     """What to write, and what users have to decide since something is lost or guessed."""
@@ -26,7 +29,7 @@ def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
         answer = finding.answer
         if answer is None or finding.entry.answer is None:
             continue
-        is_choice = finding.entry.answer.is_choice
+        is_choice = finding.entry.answer.is_choice or answer.path[-1] == _LOSES
         if is_choice and finding.severity is not Severity.ERROR:
             continue
         path = answer.path

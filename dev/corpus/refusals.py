@@ -23,6 +23,7 @@ class Refusal(NamedTuple):
 
 
 REFUSALS = (
+    Refusal("config-missing", "refers to the", "nobody makes it on this machine"),
     Refusal("encrypted-claim", "has the access mode", "two guests would destroy the file system"),
     Refusal("config-value", "its keys are not known", "the policy has a list of all variables"),
     Refusal("config-value", "the program to run", "the host would choose what runs"),

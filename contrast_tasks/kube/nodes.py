@@ -22,7 +22,7 @@ DEPTH_LIMIT: Final = 100
 # A level takes at least a column of indentation or a bracket, and a bracket may open two levels. Texts with fewer are
 # shallow enough.
 _FEW: Final = DEPTH_LIMIT // 2
-_INDENTED: Final = re.compile(rf"^[ \t?:-]{{{_FEW}}}", re.MULTILINE)
+_LEADING: Final = " \t?:-"
 # From here on Go writes whole numbers with an exponent. Source: Go's encoding/json.
 _WHOLE: Final = 1e21
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
@@ -67,13 +67,17 @@ def compose(text: str) -> yaml.Node | None:
 
     Raises yaml.YAMLError if the text is malformed or nests collections deeper than DEPTH_LIMIT.
     """
-    if text.count("[") + text.count("{") >= _FEW or _INDENTED.search(text):
+    if text.count("[") + text.count("{") >= _FEW or any(map(_is_indented, text.splitlines())):
         _check_depth(text)
     loader = _Loader(text)
     try:
         return loader.get_single_node()
     finally:
         loader.dispose()
+
+
+def _is_indented(line: str) -> bool:
+    return len(line) >= _FEW and not line[:_FEW].strip(_LEADING)
 
 
 def _check_depth(text: str) -> None:

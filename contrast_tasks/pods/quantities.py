@@ -5,6 +5,7 @@ Every run reads the settings, which take their pattern from here, so nothing is 
 """
 
 import re
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from contrast_tasks.errors import UsageError
@@ -20,6 +21,8 @@ _QUANTITY: Final = (
 # A non-zero amount of memory; to Kubernetes, zero means no limit.
 MEMORY_PATTERN: Final = rf"(?=[0-9.]*[1-9]){_NUMBER}(?:[KMGTPE]i|[kMGTPE]|[eE][0-9]+)?"
 _BINARY: Final = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+# More than any amount has; Python reads no integer of thousands of digits.
+_DIGITS: Final = 40
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
@@ -27,13 +30,11 @@ class QuantityError(UsageError):
     """A value is not a Kubernetes quantity."""
 
 
-def parse_quantity(value: Any) -> "Decimal":
-    """Return the exact value of a quantity, which YAML may have read as a number.
+def parse_quantity(value: Any) -> "int | Decimal":
+    """Return the exact value of a quantity, which YAML may have read as a number; an integer if it is written as one.
 
     Raises QuantityError for anything else.
     """
-    from decimal import Decimal
-
     match = None
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         match = re.fullmatch(_QUANTITY, str(value))
@@ -42,11 +43,13 @@ def parse_quantity(value: Any) -> "Decimal":
             f"found {value!r}, expected a quantity",
             hint="write a number with a suffix of Ki Mi Gi Ti Pi Ei or n u m k M G T P E, such as 700Mi",
         )
-    number = Decimal(match["number"])
-    if match["binary"]:
-        return number * Decimal(1024) ** (_BINARY.index(match["binary"]) + 1)
+    binary = 1 << 10 * (_BINARY.index(match["binary"]) + 1) if match["binary"] else 1
     exponent = _DECIMAL[match["decimal"]] if match["decimal"] else int(match["exponent"] or 0)
-    return number.scaleb(exponent)
+    if exponent >= 0 and "." not in match["number"] and len(match["number"]) <= _DIGITS:
+        return int(match["number"]) * binary * int(10**exponent)
+    from decimal import Decimal
+
+    return (Decimal(match["number"]) * binary).scaleb(exponent)
 
 
 def parse_bytes(value: Any) -> int:
@@ -60,6 +63,6 @@ def parse_bytes(value: Any) -> int:
     return rounded_up(size)
 
 
-def rounded_up(value: "Decimal") -> int:
+def rounded_up(value: "int | Decimal") -> int:
     """Return the value rounded up to a whole number, as Kubernetes does."""
-    return int(value.to_integral_value(rounding="ROUND_CEILING"))
+    return ceil(value)

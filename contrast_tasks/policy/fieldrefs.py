@@ -109,12 +109,12 @@ def resource_value(context: PodContext, container: Place, reference: Place) -> P
             if value is None:
                 return ()
             if value or table == "requests":
-                return (str(rounded_up(value / unit)),)
+                return (str(rounded_up(Decimal(value) / unit)),)
     is_of_node = table == "limits" and resource in _OF_NODE
     return (NUMBER,) if is_of_node else ("0",)
 
 
-def _quantity(place: Place) -> Decimal | None:
+def _quantity(place: Place) -> int | Decimal | None:
     try:
         return parse_quantity(place.value)
     except QuantityError:

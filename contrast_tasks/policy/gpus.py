@@ -1,7 +1,6 @@
 """Passed-through GPUs: the resources that request them, and what a container gets (docs/internals/policy.md 4.13)."""
 
 import re
-from decimal import Decimal
 
 from contrast_tasks import catalogue
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
@@ -63,7 +62,7 @@ def _count(place: Place) -> int:
     try:
         number = parse_quantity(place.value)
     except QuantityError:
-        number = Decimal(-1)
+        number = -1
     if number < 0 or number != int(number):
         place.wrong("a whole number")
         return 0

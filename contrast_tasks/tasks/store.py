@@ -8,13 +8,14 @@ An entry that is damaged, or that stands where another one should, does not coun
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from contrast_tasks.files import replace_file, sha256_hex
+from contrast_tasks.files import replace_file
 from contrast_tasks.records import Record
 
 NOTHING: Mapping[str, str] = {}
@@ -32,29 +33,31 @@ class Store(Record, kw_only=False):
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return the content of an entry, None if it is missing or damaged."""
-        rest = self._intact(kind, key)
-        return None if rest is None else rest.partition(b"\n")[2]
+        _, content = self._read(kind, key)
+        return content
 
     def made_from(self, kind: str, key: str) -> Mapping[str, str]:
         """Return what the key of an entry is the digest of; {} if that is not known."""
-        rest = self._intact(kind, key) or b"{}"
-        return dict(json.loads(rest.partition(b"\n")[0]))
+        made, _ = self._read(kind, key)
+        return dict(json.loads(made))
 
-    def _intact(self, kind: str, key: str) -> bytes | None:
+    def _read(self, kind: str, key: str) -> tuple[bytes, bytes | None]:
+        """Return the second line of an entry and its content, b"{}" and None if it is missing or damaged."""
         try:
-            entry = Path(self.path(kind, key)).read_bytes()
+            with open(self.path(kind, key), "rb") as entry:  # noqa: PTH123  # a thousand
+                first, made, content = entry.readline(), entry.readline(), entry.read()
         except OSError:
-            return None
-        first, _, rest = entry.partition(b"\n")
-        return rest if first == _first_line(kind, key, sha256_hex(rest)) else None
+            return b"{}", None
+        is_intact = first == _first_line(kind, key, made, content)
+        return (made, content) if is_intact else (b"{}", None)
 
     def put(
         self, kind: str, key: str, content: bytes, made_from: Mapping[str, str] = NOTHING
     ) -> None:
         """Write an entry; raises OSError, naming the file, on failure."""
-        rest = json.dumps(made_from, separators=(",", ":")).encode() + b"\n" + content
-        first = _first_line(kind, key, sha256_hex(rest))
-        replace_file(Path(self.path(kind, key)), first + b"\n" + rest, is_synced=False)
+        made = json.dumps(made_from, separators=(",", ":")).encode() + b"\n"
+        entry = b"".join((_first_line(kind, key, made, content), made, content))
+        replace_file(Path(self.path(kind, key)), entry, is_synced=False)
 
     def remember(self, kind: str, key: str, content: bytes) -> None:
         """Write an entry that only saves time; failure is ignored."""
@@ -93,5 +96,7 @@ def _line(name: str, value: object) -> bytes:
     return json.dumps([name, value], separators=(",", ":")).encode()
 
 
-def _first_line(kind: str, key: str, digest: str) -> bytes:
-    return f"{_MAGIC} {kind} {key} {digest}".encode(errors="replace")
+def _first_line(kind: str, key: str, made: bytes, content: bytes) -> bytes:
+    digest = hashlib.sha256(made)
+    digest.update(content)
+    return f"{_MAGIC} {kind} {key} {digest.hexdigest()}\n".encode(errors="replace")

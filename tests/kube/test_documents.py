@@ -345,6 +345,7 @@ def test_an_alias_bomb_is_refused() -> None:
         pytest.param("a: " + "[" * 100_000, 5, id="flow"),
         pytest.param("a: " + "[b: " * 60 + "1", 5, id="pairs"),
         pytest.param("a:\n" + "- " * 20_000 + "b\n", 6, id="dashes"),
+        pytest.param("a:\r" + "- " * 20_000 + "b\n", 6, id="dashes after a return"),
         pytest.param("".join(" " * n + "a:\n" for n in range(150)), 105, id="block"),
         pytest.param(
             "".join(f"{' ' * n}a:\n{' ' * n}-\n" for n in range(90)), 105, id="alternating"

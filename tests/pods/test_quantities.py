@@ -27,6 +27,7 @@ from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_qua
         ("-1", -1),
         ("+1", 1),
         ("1.", 1),
+        ("1" + 5000 * "0", Decimal(10) ** 5000),
         (2, 2),
         (1000.0, 1000),
     ],

@@ -34,7 +34,7 @@ def amount(holder: Json, kind: str, resource: str) -> Decimal | None:
     for each in (kind, "limits") if kind == "requests" else (kind,):
         place = child(holder, "resources", each).get(resource)
         if place is not None and place.value is not None:
-            return parse_quantity(place.value)
+            return Decimal(parse_quantity(place.value))
     return None
 
 

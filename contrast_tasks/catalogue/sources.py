@@ -274,7 +274,7 @@ LIFETIME_WITHOUT_EFFECT = define(
 )
 CERTIFICATE_UNRENEWED = define(
     "G071 certificate-unrenewed note",
-    "the certificate of a workload ends early, and the pod has no mesh sidecar to renew it",
+    "the certificate of a workload ends early, and nothing in the pod renews it",
     "restart the pod before, with 'contrast-tasks restart', or give it a mesh annotation",
 )
 STORE_SIZE_CONFLICT = define(

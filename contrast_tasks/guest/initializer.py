@@ -13,7 +13,8 @@ CONTRAST_EVIDENCE            hardware (default) or a simulated processor
 CONTRAST_SERVICE_MESH_DISABLED  the pod has no mesh: lift the guest's rule against incoming connections, see packet_filter/deny.py
 CRYPTSETUP_DEVICE            device of the encrypted volume; several, joined by commas, if the pod has several
 
-With encrypted volumes it opens them, mounts them at /state, /state1, ..., and stays until a signal, when it closes them.
+With encrypted volumes it opens them, mounts them at /state, /state1, ..., and stays until a signal, when it closes them. Until then
+it renews the certificates of a pod without a mesh.
 Exit status: 0 done, 1 configuration, 2 terminated while waiting, 3 encrypted volume.
 The Coordinator's evidence is verified only if the environment says what it must be, see coordinator_check.py: a false one cannot
 issue certificates that peers under the verified mesh CA accept. Source: docs/internals/runtime.md 7.
@@ -22,6 +23,7 @@ issue certificates that peers under the verified mesh CA accept. Source: docs/in
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from contrast_tasks.guest.commands import run_command
 from contrast_tasks.guest.coordinator_check import validators_from_environment
 from contrast_tasks.guest.credentials import Held, read_held, verify_credentials, verify_successor
 from contrast_tasks.guest.process import Say, Terminated, begin, wait_for_signal
+from contrast_tasks.guest.renewal import start_renewing
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from contrast_tasks.guest.volumes.pod import hold, parse_devices
@@ -168,6 +171,16 @@ def fetcher(options: Options, issuer: "Issuer", validators: "Validators | None" 
     return fetch
 
 
+def prepared(fetch: Fetch, prepare: Callable[[], object]) -> Fetch:
+    """Return `fetch` with something done before each time, as endorsements go stale between two renewals."""
+
+    def fetch_again(key: "ec.EllipticCurvePrivateKey") -> "MeshCert":
+        prepare()
+        return fetch(key)
+
+    return fetch_again
+
+
 def run(environ: Mapping[str, str], say: Say) -> None:
     """Fetch and write the credentials. Raises ContrastError for faults that waiting cannot cure."""
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -188,8 +201,9 @@ def run(environ: Mapping[str, str], say: Say) -> None:
         _filter(environ, say, is_first=held is None)
     prepare(issuer, supply, wait_s=PREPARE_S)
     key = ec.generate_private_key(ec.SECP256R1())
+    fetch = fetcher(options, issuer, validators)
     credentials = obtain(
-        fetcher(options, issuer, validators),
+        fetch,
         key=key,
         now=lambda: datetime.now(UTC),
         pause=lambda: time.sleep(options.retry_s * random.uniform(1 - JITTER, 1 + JITTER)),  # noqa: S311
@@ -206,6 +220,10 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     except OSError as err:
         raise SettingsError(f"cannot write {err.filename}: {err.strerror}") from err
     if options.volumes:
+        if environ.get(variables.MESH_DISABLED):
+            # With a mesh the sidecar does it.
+            again = prepared(fetch, lambda: prepare(issuer, supply, wait_s=PREPARE_S))
+            start_renewing(again, files, threading.Event(), say, key_gid=options.key_gid)
         hold(
             options.volumes,
             credentials.workload_secret,

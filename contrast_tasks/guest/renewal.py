@@ -1,13 +1,15 @@
-"""Renewal of a pod's certificates before they end, by the sidecar, which lives as long as the pod.
+"""Renewal of a pod's certificates before they end, by what of ours lives as long as the pod: the sidecar, or what holds its volumes.
 
 The initializer's way of asking is used, and its key stays: so there is no moment in which a reader finds the key of one set and
 the certificate of another. Source: docs/internals/runtime.md 7.5.
 """
 
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.guest.credentials import (
@@ -17,9 +19,11 @@ from contrast_tasks.guest.credentials import (
     verify_credentials,
     verify_successor,
 )
-from contrast_tasks.guest.initializer import Fetch
 from contrast_tasks.guest.process import Say
 from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+
+if TYPE_CHECKING:
+    from contrast_tasks.guest.initializer import Fetch
 
 # Of the certificate's life: late enough to be rare, early enough to try often. Pods that start together spread.
 _SHARES = (0.60, 0.70)
@@ -31,8 +35,23 @@ Wait = Callable[[float], bool]
 """Waits so many seconds; returns True at once if it is time to end."""
 
 
+def start_renewing(
+    fetch: "Fetch", files: SecretFiles, stop: threading.Event, say: Say, *, key_gid: int | None
+) -> None:
+    """Keep the certificates renewed until `stop` is set, by a thread that ends with this process."""
+    arguments = {
+        "now": lambda: datetime.now(UTC),
+        "wait": stop.wait,
+        "say": say,
+        "key_gid": key_gid,
+    }
+    threading.Thread(
+        target=keep_renewed, args=(fetch, files), kwargs=arguments, name="renewal", daemon=True
+    ).start()
+
+
 def keep_renewed(
-    fetch: Fetch,
+    fetch: "Fetch",
     files: SecretFiles,
     *,
     now: Callable[[], datetime],
@@ -79,7 +98,7 @@ def due(held: Held, share: float) -> datetime:
 
 
 def renew(
-    fetch: Fetch, held: Held, files: SecretFiles, *, now: datetime, key_gid: int | None = None
+    fetch: "Fetch", held: Held, files: SecretFiles, *, now: datetime, key_gid: int | None = None
 ) -> None:
     """Ask for a certificate of the key that is held, and write it. Raises ContrastError, OSError; then nothing has changed."""
     credentials = fetch(held.key)

@@ -23,9 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from contrast_tasks import variables
 from contrast_tasks.attestation.issuers.environment import (
@@ -37,10 +35,10 @@ from contrast_tasks.errors import ClusterError, ContrastError, SettingsError
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.guest.coordinator_check import validators_from_environment
 from contrast_tasks.guest.envoy_admin import active_listeners, drain, has_connections
-from contrast_tasks.guest.initializer import PREPARE_S, fetcher, parse_options
+from contrast_tasks.guest.initializer import PREPARE_S, fetcher, parse_options, prepared
 from contrast_tasks.guest.packet_filter import intercept
 from contrast_tasks.guest.process import Say, Terminated, begin, pause, wait_until
-from contrast_tasks.guest.renewal import keep_renewed
+from contrast_tasks.guest.renewal import start_renewing
 from contrast_tasks.guest.secret_files import SecretFiles
 from contrast_tasks.linux import bound_to_parent
 from contrast_tasks.mesh.envoy import admin_endpoint, render_bootstrap
@@ -50,11 +48,6 @@ from contrast_tasks.mesh.grammar import parse_environment
 from contrast_tasks.mesh.interception import Interception
 from contrast_tasks.mesh.local import parse_local_mesh
 from contrast_tasks.packet_filter.deny import is_in_guest
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from contrast_tasks.api.meshapi import MeshCert
 
 FILES_LIMIT_S = 5.0
 READY_LIMIT_S = 60.0
@@ -177,7 +170,7 @@ def _require_guest(environ: Mapping[str, str]) -> None:
 def _renew_in_background(
     environ: Mapping[str, str], files: SecretFiles, stop: threading.Event, say: Say
 ) -> None:
-    """Keep the certificates renewed by a thread that ends with this process."""
+    """Keep the certificates renewed, if the pod says where."""
     if not environ.get(variables.COORDINATOR_HOST):
         say(f"certificates are not renewed, since {variables.COORDINATOR_HOST} is not set")
         return
@@ -191,23 +184,13 @@ def _renew_in_background(
         say(f"certificates are not renewed: {err}")
         return
 
-    def fetch(key: "ec.EllipticCurvePrivateKey") -> "MeshCert":
-        prepare(issuer, supply, wait_s=PREPARE_S)
-        return ask(key)
-
-    arguments = {
-        "now": lambda: datetime.now(UTC),
-        "wait": stop.wait,
-        "say": say,
-        "key_gid": options.key_gid,
-    }
-    threading.Thread(
-        target=keep_renewed,
-        args=(fetch, files),
-        kwargs=arguments,
-        name="renewal",
-        daemon=True,
-    ).start()
+    start_renewing(
+        prepared(ask, lambda: prepare(issuer, supply, wait_s=PREPARE_S)),
+        files,
+        stop,
+        say,
+        key_gid=options.key_gid,
+    )
 
 
 def _start(argv: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:

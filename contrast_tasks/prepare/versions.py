@@ -102,11 +102,12 @@ def impossible_lifetime(settings: Settings) -> list[Finding]:
 
 
 def note_unrenewed(subject: Subject, settings: Settings) -> None:
-    """Note that a workload without the mesh sidecar keeps a certificate that ends earlier than usual."""
-    lifetime = settings.certificate_lifetime
-    has_certificate = settings.initializer and (
-        workloads.annotations(subject.obj).get(annotations.SKIP_INITIALIZER) != "true"
-    )
+    """Note that a workload in which nothing of ours stays keeps a certificate that ends earlier than usual."""
+    lifetime, values = settings.certificate_lifetime, workloads.annotations(subject.obj)
+    has_certificate = settings.initializer and values.get(annotations.SKIP_INITIALIZER) != "true"
+    # The initializer stays, and leaves it to the sidecar if annotations ask for one.
+    if workloads.secure_pvs(values) and not any(key in values for key in annotations.MESH_KEYS):
+        return
     is_short = lifetimes.lifetime_hours(lifetime) < lifetimes.lifetime_hours(lifetimes.DEFAULT)
     if is_short and has_certificate and not settings.components.are_reference:
         subject.report(

@@ -207,7 +207,7 @@ class Settings(Record):
     )
     certificate_lifetime: str = member(
         LIFETIME,
-        "how long the certificates of workloads last; the mesh sidecar renews them, and nobody does in pods without it",
+        "how long the certificates of workloads last; what of ours stays in a pod renews them: mesh sidecar, encrypted volumes",
         name="coordinator.certificate_lifetime",
         default=DEFAULT,
     )

@@ -325,6 +325,44 @@ def test_without_its_device_a_pod_gets_its_certificates_and_is_not_ready(
     assert not done.exists()
 
 
+@pytest.mark.parametrize(
+    ("mesh", "started"),
+    [
+        pytest.param({"CONTRAST_SERVICE_MESH_DISABLED": "true"}, 1, id="no mesh"),
+        pytest.param({}, 0, id="the sidecar renews"),
+    ],
+)
+def test_while_it_holds_volumes_it_renews_what_no_sidecar_does(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    processor_folder: Path,
+    mesh: dict[str, str],
+    started: int,
+) -> None:
+    def answer(*_: object, key: ec.EllipticCurvePrivateKey, **__: object) -> MeshCert:
+        return AUTHORITY.issue(key.public_key())
+
+    renewing: list[SecretFiles] = []
+    monkeypatch.setattr(initializer, "obtain", answer)
+    monkeypatch.setattr(initializer, "hold", lambda *_, **__: None)
+    monkeypatch.setattr(
+        initializer, "start_renewing", lambda _fetch, files, *_, **__: renewing.append(files)
+    )
+    environ = {
+        "COORDINATOR_HOST": "127.0.0.1:9",
+        "CONTRAST_EVIDENCE": f"simulated:{processor_folder}",
+        "CONTRAST_HOST_DATA": "00" * 32,
+        "CONTRAST_SECRETS_DIR": str(tmp_path / "contrast"),
+        "CONTRAST_DONE_FILE": str(tmp_path / "done"),
+        "CRYPTSETUP_DEVICE": str(tmp_path / "csi0"),
+        **mesh,
+    }
+
+    initializer.run(environ, lambda _: None)
+
+    assert renewing == [SecretFiles.below(tmp_path / "contrast")] * started
+
+
 def test_a_signal_ends_the_wait_of_a_process_with_threads() -> None:
     code = (
         "import threading\n"

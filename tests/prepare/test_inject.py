@@ -376,6 +376,12 @@ SHORT = SETTINGS.replace(certificate_lifetime="24h")
             f'{{{PREFIX}servicemesh-ingress: ""}}', SHORT, [], id="renewed by the sidecar"
         ),
         pytest.param(f'{{{PREFIX}skip-initializer: "true"}}', SHORT, [], id="no certificate"),
+        pytest.param(
+            f'{{{PREFIX}servicemesh-ingress: ""}}',
+            SHORT.replace(service_mesh=False),
+            ["mesh-skipped", "certificate-unrenewed"],
+            id="sidecar left out",
+        ),
         pytest.param("{}", SHORT.replace(certificate_lifetime="999d"), [], id="longer"),
         pytest.param("{}", SETTINGS, [], id="as usual"),
     ],
@@ -386,7 +392,20 @@ def test_a_certificate_that_ends_early_and_is_not_renewed_is_noted(
     result = prepared(annotations, settings=settings)
 
     assert [each.rule for each in result.findings] == rules
-    assert {each.severity for each in result.findings} <= {Severity.NOTE}
+    assert all(
+        each.severity is Severity.NOTE for each in result.findings if each.rule in rules[-1:]
+    )
+
+
+def test_an_initializer_that_holds_volumes_renews() -> None:
+    value = f'{{{PREFIX}secure-pv: "disk:data", {PREFIX}workload-secret-id: db}}'
+    volume = "  volumes: [{name: disk, persistentVolumeClaim: {claimName: c}}]\n"
+    metal = SHORT.replace(platform="metal-qemu-snp", release_name="v1.13.0")
+
+    rules = [each.rule for each in prepared(value, volume, settings=metal).findings]
+
+    assert "certificate-unrenewed" not in rules
+    assert "certificate-unrenewed" in [each.rule for each in prepared(settings=metal).findings]
 
 
 def test_a_lifetime_that_the_coordinator_would_not_honour_is_an_error() -> None:

@@ -92,6 +92,12 @@ GROUP_WITHOUT_USER = define(
     "add runAsUser beside it, or move runAsGroup to the containers",
     answer=Answer("user", is_choice=True),
 )
+RUN_AS_NON_ROOT = define(
+    "G220 run-as-non-root error",
+    "a container must not run as root, and the kubelet cannot see that it does not, so it is not started",
+    "set runAsUser of the container to a number other than 0",
+    answer=Answer("containers.NAME.user", is_choice=True),
+)
 ENV_NAME = define(
     "G211 env-name error",
     "the name of an environment variable is malformed",

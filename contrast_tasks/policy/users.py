@@ -89,6 +89,9 @@ def container_user(
         uid, account = _image_user(container, image, accounts)
     account = account or next((each for each in accounts if each.uid == uid), None)
     gid = asked_gid if asked_gid is not None else (account.gid if account else 0)
+    holder = security if security.has("runAsNonRoot") else pod_security
+    if holder.flag("runAsNonRoot"):
+        _check_non_root(container, image, asked_uid, (uid, gid))
     named = _extra_groups(pod_security)
     memberships = {
         group_gid
@@ -109,6 +112,28 @@ def container_user(
         gid=gid,
         gids=tuple(sorted({gid} | named | memberships)),
         unseen=(unseen_gid, tuple(sorted({unseen_gid} | named))),
+    )
+
+
+def _check_non_root(
+    container: Place, image: ImageFacts, asked: int | None, found: tuple[int, int]
+) -> None:
+    """Report a process that the kubelet does not start since it may be root's; asked, found: user, and user and group.
+
+    Source: Kubernetes, pkg/kubelet/kuberuntime/security_context.go.
+    """
+    name = image.user.partition(":")[0]
+    is_name = asked is None and not _is_number(name or "0")
+    if not image.digest or (found[0] and not is_name):
+        return
+    uid, gid = found
+    reason = f"the image names its user {name}, and only a number shows that it is not root"
+    if not is_name:
+        reason = "the user is root" if asked == 0 else "the image runs as root"
+    container.report(
+        catalogue.RUN_AS_NON_ROOT,
+        f"runAsNonRoot is true, and {reason}; the kubelet does not start the container",
+        answer=(f"containers.{container.text('name')}.user", f"{uid}:{gid}" if uid else _NOBODY),
     )
 
 

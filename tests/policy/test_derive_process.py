@@ -664,3 +664,36 @@ def test_facts_of_another_image_are_not_taken() -> None:
     with pytest.raises(FindingsError) as caught:
         one_container("", images={REFERENCE: facts})
     assert caught.value.findings[0].code == "G010"
+
+
+@pytest.mark.parametrize(
+    ("user", "fields", "pod"),
+    [
+        ("", "", "runAsNonRoot: true"),
+        ("0", "", "runAsNonRoot: true"),
+        ("app", "", "runAsNonRoot: true"),
+        ("7", "runAsUser: 0", "runAsNonRoot: true"),
+        ("", "runAsNonRoot: true", "runAsNonRoot: false"),
+    ],
+)
+def test_a_process_that_may_be_roots_is_refused_where_it_must_not(
+    user: str, fields: str, pod: str
+) -> None:
+    # As tests/runtime/test_containerd_users.py has it of the kubelet.
+    facts = {"user": user, "passwd": "app:x:7:8::/:/bin/sh\n"}
+
+    found = codes(f"securityContext: {{{fields}}}", pod=f"securityContext: {{{pod}}}", facts=facts)
+
+    assert ("G220", "/spec/containers/0") in found
+
+
+@pytest.mark.parametrize(
+    ("user", "fields"),
+    [("7", ""), ("app", "runAsUser: 7"), ("", "runAsNonRoot: false"), ("", "runAsUser: 7")],
+)
+def test_a_process_that_is_not_roots_is_fine(user: str, fields: str) -> None:
+    facts = {"user": user, "passwd": "app:x:7:8::/:/bin/sh\n"}
+
+    assert app(
+        f"securityContext: {{{fields}}}", pod="securityContext: {runAsNonRoot: true}", facts=facts
+    )

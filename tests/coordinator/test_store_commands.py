@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from coordinator.__main__ import main
 from coordinator.kubernetes.configmaps import ConfigMapStore
+from coordinator.kubernetes.kubectl import KubectlStore
 from coordinator.state import Guard, Keys
+from coordinator.store.base import StoreConflict
 from coordinator.store.file import FileStore
 from tests.fakes.coordinator import make_guard
 from tests.fakes.kept_store import KeptStore, keep
@@ -237,6 +239,28 @@ def recover(store: ConfigMapStore, kept: KeptStore) -> Guard:
     guard = make_guard(store)
     guard.reset(guard.unrecovered(), lambda _: Keys(kept.guard.current().engine))
     return guard
+
+
+@pytest.mark.e2e
+def test_what_changed_since_kubectl_read_it_is_a_conflict(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    config = str(server.write_kubeconfig(tmp_path / "config", namespace=NAMESPACE))
+    with closing(coordinator_api(server, tmp_path / "account")) as api:
+        maps = ConfigMapStore(api)
+        maps.set("foo-bar/old", b"v1")
+        kubectl = KubectlStore([f"--kubeconfig={config}"])
+        maps.set("foo-bar/old", b"v2")
+        maps.set("foo-bar/new", b"v2")
+
+        for key, old in (("foo-bar/old", b"v1"), ("foo-bar/new", b"")):
+            with pytest.raises(StoreConflict):
+                kubectl.compare_and_swap(key, old, b"v3")
+        again = KubectlStore([f"--kubeconfig={config}"])
+        again.compare_and_swap("foo-bar/old", b"v2", b"v3")
+
+        assert (maps.get("foo-bar/old"), maps.get("foo-bar/new")) == (b"v3", b"v2")
+        assert again.names("foo-bar") == maps.names("foo-bar") == ["new", "old"]
 
 
 @pytest.mark.e2e

@@ -289,6 +289,12 @@ ANNOTATIONS_TOO_LARGE = define(
     "split the pod, or shorten variables and commands of its containers",
     why_none=KUBERNETES,
 )
+APPLIED_TOO_LARGE = define(
+    "G081 applied-size note",
+    "kubectl apply without --server-side notes the whole object in an annotation, which gets larger than the API server accepts",
+    "apply it with 'contrast-tasks deploy' or 'kubectl apply --server-side'",
+    why_none=KUBERNETES,
+)
 CONFIG_NOT_IN_SOURCES = define(
     "G080 config-missing error|note",
     "a workload refers to a ConfigMap or Secret that is not among the sources",

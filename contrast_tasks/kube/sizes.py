@@ -1,5 +1,6 @@
 """How large the annotations of one object may be (G081)."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from contrast_tasks.pointers import Path
 
 # Source: Kubernetes, apimachinery, api/validation: TotalAnnotationSizeLimitB.
 LIMIT_BYTES: Final = 256 * 1024
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def annotation_bytes(annotations: Mapping[str, Any]) -> int:
@@ -25,6 +27,17 @@ def annotation_bytes(annotations: Mapping[str, Any]) -> int:
         and name not in POLICY_KEYS
         and not str(name).startswith(ID_PREFIXES)
     )
+
+
+def applied_bytes(obj: Mapping[str, Any], carried: str) -> int:
+    """Return the size of an object's own annotations after a client-side `kubectl apply`, which adds the object itself.
+
+    carried: the annotation that its pods get besides; of a bare Pod it is one of the object's own.
+    """
+    metadata = workloads.mapping_at(obj, "metadata")
+    own = annotation_bytes(workloads.mapping_at(metadata, "annotations"))
+    noted = len(json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()) + len(carried)
+    return len(_LAST_APPLIED) + noted + own + (len(carried) if obj["kind"] == "Pod" else 0)
 
 
 def check_sizes(subject: Subject, places: Iterable[Path]) -> None:

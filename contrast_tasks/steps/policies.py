@@ -15,7 +15,7 @@ from contrast_tasks.kube import workloads
 from contrast_tasks.kube.check_plain import check_plain
 from contrast_tasks.kube.documents import Document, location
 from contrast_tasks.kube.processors import vcpus_of
-from contrast_tasks.kube.sizes import LIMIT_BYTES, annotation_bytes
+from contrast_tasks.kube.sizes import LIMIT_BYTES, annotation_bytes, applied_bytes
 from contrast_tasks.kube.workloads import config_data
 from contrast_tasks.manifest.entries import default_sans, default_secret_id
 from contrast_tasks.manifest.hashes import policy_hash_hex
@@ -119,13 +119,22 @@ def _size_findings(
         for product in platform(settings.platform).products:
             size += sum(len(prefix + product) for prefix in ID_PREFIXES) + _ID_BLOCK_BYTES
     is_said = any(finding.entry == catalogue.ANNOTATIONS_TOO_LARGE for finding in said)
-    if size <= LIMIT_BYTES or is_said:
+    place = location(prepared.document, workloads.template_path(prepared.document.obj))
+    if size <= LIMIT_BYTES // 2 or is_said:
         return []
+    if size <= LIMIT_BYTES:
+        applied = applied_bytes(prepared.obj, value)
+        message = (
+            f"{workloads.workload_key(prepared.obj)} would get annotations of {applied:,} bytes by a kubectl apply that notes the"
+            f" object in one, expected at most {LIMIT_BYTES:,}"
+        )
+        return (
+            [Finding(catalogue.APPLIED_TOO_LARGE, place, message)] if applied > LIMIT_BYTES else []
+        )
     message = (
         f"{workloads.workload_key(prepared.obj)} gets annotations of {size:,} bytes, expected at most {LIMIT_BYTES:,};"
         f" its policy has {len(value):,} of them"
     )
-    place = location(prepared.document, workloads.template_path(prepared.document.obj))
     return [Finding(catalogue.ANNOTATIONS_TOO_LARGE, place, message)]
 
 

@@ -1,5 +1,6 @@
 """Deploy, status, restart and stop with the real kubectl against an API server that answers as a real one does."""
 
+import json
 import shutil
 import subprocess
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from contrast_tasks.deploy.apply import DeployResult, run_deploy, run_restart, r
 from contrast_tasks.deploy.cluster import Access, Kubectl
 from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.kube.sizes import LIMIT_BYTES, applied_bytes
 from contrast_tasks.platforms import platform
 from contrast_tasks.releases.table import V1_12, V1_15, V1_21, Release
 from contrast_tasks.settings.load import load_settings
@@ -420,3 +422,32 @@ def test_the_api_server_takes_what_installs_a_runtime_and_what_removes_it(
         f"{handler}-nodeinstaller",
         f"{handler}-nodeuninstaller",
     }
+
+
+@pytest.mark.parametrize(("more", "code"), [(-1000, 0), (1000, 1)])
+def test_what_a_client_side_apply_notes_counts_as_an_annotation(
+    server: AnyServer, tmp_path: Path, more: int, code: int
+) -> None:
+    key = "io.katacontainers.config.agent.policy"
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web"},
+        "spec": {"containers": [{"name": "web", "image": "web"}]},
+    }
+    size = (LIMIT_BYTES - applied_bytes(pod, "")) // 2 + more // 2
+    carried = "x" * size
+    assert (applied_bytes(pod, carried) > LIMIT_BYTES) is bool(code)
+    pod["metadata"]["annotations"] = {key: carried}
+
+    done = subprocess.run(
+        ["kubectl", "--kubeconfig", str(kubeconfig), "apply", "-f", "-"],
+        input=json.dumps(pod),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == code
+    assert ("may not be more than 262144 bytes" in done.stderr) is bool(code)

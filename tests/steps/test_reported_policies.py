@@ -205,6 +205,27 @@ def test_20_a_policy_that_is_too_large_is_refused_on_every_channel(
     assert terminal.run("deploy").code != 0
 
 
+@pytest.mark.sweep
+def test_20_what_only_a_client_side_apply_makes_too_large_is_told(reported: Reported) -> None:
+    terminal = on_local(reported("20-annotation-too-large"))
+    settings = terminal.root / "contrast.toml"
+    settings.write_text(f'runtime.release = "v1.11.0"\n{settings.read_text()}')
+    source = terminal.root / "deployment" / "a.yml"
+    half = re.sub(r"(x{50,})\1", r"\1", source.read_text())
+    note = f"  name: big\n  annotations:\n    note: {'y' * 50_000}\n"
+    source.write_text(half.replace("  name: big\n", note, 1))
+
+    shown = terminal.run("lint")
+
+    assert shown.code == 0
+    (line,) = [line for line in shown.err.splitlines() if "G081" in line]
+    assert re.fullmatch(
+        r"deployment/a\.yml:11: note\[G081 applied-size\]: Deployment/big would get annotations of \d{3},\d{3} bytes by a"
+        r" kubectl apply that notes the object in one, expected at most 262,144",
+        line,
+    )
+
+
 def test_20_it_is_refused_on_the_platform_of_the_case_too(reported: Reported) -> None:
     (line,) = said(reported("20-annotation-too-large"))
 

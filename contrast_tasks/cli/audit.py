@@ -19,6 +19,12 @@ EXAMPLE = "audit --folder verify"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--folder", metavar="DIR", help="folder written by verify, default verify/")
+    parser.add_argument("--html", metavar="FILE", help="write the report as a page instead")
+    parser.add_argument(
+        "--mark",
+        action="store_true",
+        help="note that the manifest in force was audited; later reports say what changed since",
+    )
     parser.add_argument(
         "--log",
         action="store_true",
@@ -37,9 +43,15 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         return _log(arguments, context, settings)
     if arguments.coordinator is not None:
         raise UsageError("audit: --coordinator is for --log only; verify fetches a history")
-    result = run_audit(settings, folder=file_argument(context, arguments.folder))
-    context.console.data(result.text)
-    return Report(command="audit", result=asdict(result))
+    audit = run_audit(
+        settings, folder=file_argument(context, arguments.folder), mark=arguments.mark
+    )
+    if arguments.html is not None:
+        from contrast_tasks.client.audit_page import render_page
+
+        return context.deliver("audit", render_page(audit), arguments.html)
+    context.console.data(audit.text)
+    return Report(command="audit", result=audit.to_json())
 
 
 def _log(arguments: argparse.Namespace, context: Context, settings: "Settings") -> Report:

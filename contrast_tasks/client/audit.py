@@ -4,19 +4,20 @@ The report needs nothing but these files, so it can be made later and elsewhere.
 checks are that each policy has the hash in its name, and that every policy named by a manifest is present.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contrast_tasks import catalogue
 from contrast_tasks.client.audit_policy import describe_policy
+from contrast_tasks.client.audit_report import Audit, AuditedManifest, AuditedWorkload, Since
 from contrast_tasks.client.audit_trust import describe_trust
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 from contrast_tasks.client.policy_files import load_policies
 from contrast_tasks.client.verify import FOLDER, MANIFEST
 from contrast_tasks.errors import ContrastError, Location, MismatchError, UsageError
-from contrast_tasks.files import sha256_hex
+from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.manifest.difference import Workload, compare, name_of
 from contrast_tasks.manifest.policy_document import DocumentError, parse_document
 from contrast_tasks.report.hints import command
@@ -27,17 +28,8 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest, PolicyEntry
 
 _SHORT = 12
-_LONGEST = 80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditResult:
-    """The report. generations: number of manifests; workloads: number of those in the manifest in force."""
-
-    text: str
-    generations: int
-    workloads: int
-    trusts_simulated: bool
+# Digest of the manifest that was audited last, in the folder of `verify`.
+_MARK = "audited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +39,10 @@ class _Generation:
     manifest: "Manifest"
 
 
-def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
+def run_audit(settings: Settings, *, folder: Path | None = None, mark: bool = False) -> Audit:
     """Return the report on the files of `verify` in `folder`, by default verify/ of the project.
 
+    mark: note that the manifest in force was audited, so that later reports say what changed since.
     Raises UsageError if there are none, MismatchError if they do not belong together, ManifestError.
     """
     place = settings.root / FOLDER if folder is None else folder
@@ -62,24 +55,40 @@ def run_audit(settings: Settings, *, folder: Path | None = None) -> AuditResult:
                 f"{place.name}/ does not have it",
                 hint=f"run '{command('verify')}' again",
             )
-    active = generations[-1].manifest
-    lines = [*_heading(place, generations)]
-    for previous, generation in zip([None, *generations], generations, strict=False):
-        lines += ["", *_describe_generation(generation, previous)]
-    lines += ["", "workloads of the manifest in force"]
-    for policy, entry in _by_name(active):
-        lines += ["", *_describe_workload(policy, entry, policies[policy])]
-    return AuditResult(
-        # Names are chosen by the manifest's author and must not control the auditor's terminal.
-        text="".join(f"{_printable(line)}\n" for line in lines),
-        generations=len(generations),
-        workloads=len(active.policies),
-        trusts_simulated=active.trusts_simulated,
+    newest = generations[-1]
+    audit = Audit(
+        folder=place.name,
+        root_ca_sha256=_ca_sha256(place, ROOT_CA_FILE),
+        mesh_ca_sha256=_ca_sha256(place, MESH_CA_FILE),
+        generations=tuple(
+            _generation(generation, previous)
+            for previous, generation in zip([None, *generations], generations, strict=False)
+        ),
+        since=_since(place, generations),
+        workloads=tuple(
+            _workload(policy, entry, policies[policy])
+            for policy, entry in _by_name(newest.manifest)
+        ),
+        trusts_simulated=newest.manifest.trusts_simulated,
     )
+    if mark:
+        write_atomic(place / _MARK, f"{newest.sha256}\n".encode())
+    return audit
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _since(place: Path, generations: Sequence[_Generation]) -> Since | None:
+    """Return what changed since the manifest that was marked as audited, None if none was."""
+    try:
+        marked = (place / _MARK).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        marked = ""
+    audited = next((each for each in reversed(generations) if each.sha256 == marked), None)
+    if audited is None:
+        return Since(number=None, changes=())
+    changes = differences(audited.manifest, generations[-1].manifest)
+    return Since(number=audited.number, changes=tuple(changes))
 
 
 def _load_generations(place: Path) -> list[_Generation]:
@@ -115,65 +124,45 @@ def _load_generations(place: Path) -> list[_Generation]:
     return generations
 
 
-def _heading(place: Path, generations: list[_Generation]) -> Iterator[str]:
-    count = len(generations)
-    yield f"audit of {place.name}/: {number_of(count, 'manifest')}"
-    for label, file in (("root CA", ROOT_CA_FILE), ("mesh CA", MESH_CA_FILE)):
-        path = place / file
-        if not path.is_file():
-            continue
-        digest = certificate_sha256(path.read_bytes())
-        if not digest:
-            raise MismatchError(
-                "is not one certificate in PEM form",
-                where=Location(file=f"{place.name}/{file}"),
-                hint=f"the file was changed: run '{command('verify')}' again",
-            )
-        yield f"  {label:<8} SHA-256 {digest}"
+def _ca_sha256(place: Path, file: str) -> str:
+    """Return the digest of a CA certificate as hex, "" if it is not there."""
+    path = place / file
+    if not path.is_file():
+        return ""
+    digest = certificate_sha256(path.read_bytes())
+    if not digest:
+        raise MismatchError(
+            "is not one certificate in PEM form",
+            where=Location(file=f"{place.name}/{file}"),
+            hint=f"the file was changed: run '{command('verify')}' again",
+        )
+    return digest
 
 
 def _by_name(manifest: "Manifest") -> list[tuple[str, "PolicyEntry"]]:
     return sorted(manifest.policies.items(), key=lambda item: (name_of(item[1]), item[0]))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _describe_generation(now: _Generation, before: _Generation | None) -> Iterator[str]:
+def _generation(now: _Generation, before: _Generation | None) -> AuditedManifest:
     manifest = now.manifest
-    yield f"manifest {now.number}  SHA-256 {now.sha256}"
-    for line in describe_trust(manifest.reference_values):
-        yield f"  trusts   {line}"
-    yield from _describe_owners(manifest)
-    if before is None:
-        for policy, entry in _by_name(manifest):
-            yield f"  workload {name_of(entry)}, policy {policy[:_SHORT]}"
-        return
-    if now.sha256 == before.sha256:
-        yield "  changed  nothing: set again, unchanged"
-        return
-    changes = list(differences(before.manifest, manifest))
-    for change in changes or ["nothing but its bytes"]:
-        yield f"  changed  {change}"
-
-
-def _describe_owners(manifest: "Manifest") -> Iterator[str]:
-    updates = manifest.workload_owner_digests
-    # The manifest has the whole keys; owners can compare their digests.
-    recovery = [
-        sha256_hex(bytes.fromhex(key_hex)) for key_hex in manifest.seedshare_owner_pub_keys or ()
-    ]
-    for label, kind, digests in (
-        ("updates ", "workload owner", updates),
-        ("recovery", "seed share owner", recovery),
-    ):
-        for digest in digests:
-            yield f"  {label} by {kind} key {digest}"
-        if not digests:
-            yield f"  {label} by no key"
-    if manifest.workload_owner_approvals > 1:
-        yield f"  updates  only if {manifest.workload_owner_approvals} of them approve"
+    changes: list[str] = []
+    if before is not None and now.sha256 != before.sha256:
+        changes = list(differences(before.manifest, manifest)) or ["nothing but its bytes"]
+    elif before is not None:
+        changes = ["nothing: set again, unchanged"]
+    return AuditedManifest(
+        number=now.number,
+        sha256=now.sha256,
+        trusts=tuple(describe_trust(manifest.reference_values)),
+        update_keys=tuple(manifest.workload_owner_digests),
+        approvals=manifest.workload_owner_approvals,
+        # The manifest has the whole keys; owners can compare their digests.
+        recovery_keys=tuple(
+            sha256_hex(bytes.fromhex(key)) for key in manifest.seedshare_owner_pub_keys or ()
+        ),
+        changes=tuple(changes),
+        workloads=tuple((name_of(entry), policy) for policy, entry in _by_name(manifest)),
+    )
 
 
 def differences(before: "Manifest", after: "Manifest") -> Iterator[str]:
@@ -209,25 +198,23 @@ def _entry_differences(name: str, before: Workload, after: Workload) -> Iterator
             yield f"{name}: {what} {was or '(none)'} became {now or '(none)'}"
 
 
-def _describe_workload(policy: str, entry: "PolicyEntry", document: bytes) -> Iterator[str]:
-    yield f"{name_of(entry)}  policy {policy}"
-    yield f"  SANs     {' '.join(entry.sans) or '(none)'}"
-    if entry.role:
-        yield f"  role     {entry.role}"
-    yield f"  secret   {entry.workload_secret_id or '(none)'}"
+def _workload(policy: str, entry: "PolicyEntry", document: bytes) -> AuditedWorkload:
+    others: tuple[tuple[str, str], ...] = ()
+    problem, described = "", None
     try:
         read = parse_document(document)
         # Files beside the policy may open a shell into the guest.
-        yield from (
-            f"  guest    initdata has {name} too: {_cut(text)}" for name, text in read.others
-        )
+        others = tuple(read.others)
         described = describe_policy(read.policy)
     except (ContrastError, DocumentError) as err:
-        yield f"  policy   cannot be described: {err}; read the file itself"
-        return
-    if not entry.role:
-        yield from (f"  mesh     {row}" for row in described.mesh)
-    yield f"  rules    {described.rules}"
-    yield from (f"  weaker   {row}" for row in described.weaker)
-    yield f"  requests {described.requests}"
-    yield from (f"  {row}" for row in described.containers)
+        problem = str(err)
+    return AuditedWorkload(
+        name=name_of(entry),
+        policy=policy,
+        sans=tuple(entry.sans),
+        role=entry.role,
+        secret_id=entry.workload_secret_id,
+        guest_files=others,
+        problem=problem,
+        allows=described,
+    )

@@ -1,16 +1,19 @@
-"""What a policy of this project allows, read from its data block, as lines of the audit report."""
+"""What a policy of this project allows, read from its data block, and as lines of the audit report."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from contrast_tasks import __version__
 from contrast_tasks.client.audit_weaker import PAUSE, PRIVILEGED, own_or_shared, weaker_lines
 from contrast_tasks.mesh.grammar import MeshError, parse_environment
+from contrast_tasks.mesh.model import MeshConfig
 from contrast_tasks.pods.injected import INITIALIZER, SERVICE_MESH
 from contrast_tasks.policy.profiles import DEFAULT_CAPS
 
+# What an exempted port takes, by its mode.
+MODES: Final = {"plain": "plain, no TLS at all", "tls": "TLS without client certificate"}
 # Every pod has these, so they are left out.
 _USUAL_MOUNTS = frozenset(
     {
@@ -20,35 +23,67 @@ _USUAL_MOUNTS = frozenset(
 )
 
 
+class AllowedContainer(NamedTuple):
+    """What a policy allows one container.
+
+    images: the shortest name of each digest. layers: root hashes, where the node attaches layers. command: as typed in a
+    shell, patterns as /regex/. users: `uid:gid`. env: names of variables. mounts: those beyond the usual, as place, type and
+    source. execs: commands that may be executed in it. is_hidden: its output is hidden from the host.
+    """
+
+    kind: str
+    name: str
+    images: tuple[str, ...]
+    layers: tuple[str, ...]
+    command: str
+    users: tuple[str, ...]
+    folder: str
+    env: tuple[str, ...]
+    mounts: tuple[tuple[str, str, str], ...]
+    capabilities: str
+    devices: tuple[str, ...]
+    gpus: int
+    execs: tuple[str, ...]
+    is_hidden: bool
+
+
+class MeshState(NamedTuple):
+    """How a pod's connections are protected. fault: why its sidecar does not start; config: None without a mesh."""
+
+    has_certificates: bool
+    fault: str = ""
+    config: MeshConfig | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedPolicy:
-    """Lines about one policy.
+    """What one policy allows.
 
-    rules: whether the rules around the data are ours, and of which version.
-    weaker: what the data allows beyond what our generator writes. requests: the allowed ones beyond the usual.
+    rules: whether the rules around the data are ours, and of which version. weaker: what the data allows beyond what our
+    generator writes. allowed: the requests beyond the usual.
     """
 
     rules: str
+    has_our_rules: bool
     weaker: tuple[str, ...]
-    mesh: tuple[str, ...]
-    requests: str
-    containers: tuple[str, ...]
+    mesh: MeshState
+    allowed: tuple[str, ...]
+    containers: tuple[AllowedContainer, ...]
 
 
 def describe_policy(policy: bytes) -> DescribedPolicy:
     """Return what the policy allows. Raises ContrastError if this project did not make it."""
-    from contrast_tasks.policy.text import parse_policy
+    from contrast_tasks.policy.text import has_our_rules, parse_policy
 
     data = parse_policy(policy)
     containers = [entry for entry in data["containers"] if entry["kind"] != PAUSE]
     return DescribedPolicy(
         rules=_describe_rules(policy),
+        has_our_rules=has_our_rules(policy),
         weaker=tuple(weaker_lines(data)),
-        mesh=tuple(_mesh(containers)),
-        requests=_requests(data["requests"]),
-        containers=tuple(
-            line for container in containers for line in _container(container, data["shared"])
-        ),
+        mesh=_mesh(containers),
+        allowed=tuple(sorted(name for name, is_on in data["requests"].items() if is_on is True)),
+        containers=tuple(_container(container, data["shared"]) for container in containers),
     )
 
 
@@ -66,66 +101,90 @@ def _describe_rules(policy: bytes) -> str:
     )
 
 
-def _mesh(containers: list[Mapping[str, Any]]) -> Iterator[str]:
+def _mesh(containers: list[Mapping[str, Any]]) -> MeshState:
     by_name = {container["name"]: container for container in containers}
     if SERVICE_MESH not in by_name:
+        return MeshState(has_certificates=INITIALIZER in by_name)
+    try:
+        config = parse_environment(by_name[SERVICE_MESH]["env"]["fixed"])
+    except MeshError as err:
+        return MeshState(has_certificates=True, fault=str(err))
+    return MeshState(has_certificates=True, config=config)
+
+
+def mesh_lines(mesh: MeshState) -> Iterator[str]:
+    """Yield the mesh of a pod as lines of the report."""
+    if mesh.fault:
+        yield f"its configuration is invalid, the sidecar does not start: {mesh.fault}"
+        return
+    if mesh.config is None:
         yield "none: connections of this pod are not protected"
-        if INITIALIZER not in by_name:
+        if not mesh.has_certificates:
             yield "no initializer either: the pod has no certificates"
         return
-    try:
-        mesh = parse_environment(by_name[SERVICE_MESH]["env"]["fixed"])
-    except MeshError as err:
-        yield f"its configuration is invalid, the sidecar does not start: {err}"
-        return
-    exceptions = ", except:" if mesh.ingress else ""
+    exceptions = ", except:" if mesh.config.ingress else ""
     yield f"every inbound port needs a client certificate of the mesh{exceptions}"
-    for entry in mesh.ingress:
-        what = "plain, no TLS at all" if entry.mode == "plain" else "TLS without client certificate"
-        yield f"  port {entry.port} ({entry.name}): {what}"
-    for remote in mesh.egress:
+    for entry in mesh.config.ingress:
+        yield f"  port {entry.port} ({entry.name}): {MODES[entry.mode]}"
+    for remote in mesh.config.egress:
         yield f"{remote.listen} leads through the mesh to {remote.remote} ({remote.name})"
-    if mesh.admin_port is not None:
-        yield f"the proxy's admin interface is on port {mesh.admin_port}"
+    if mesh.config.admin_port is not None:
+        yield f"the proxy's admin interface is on port {mesh.config.admin_port}"
 
 
-def _requests(requests: Mapping[str, Any]) -> str:
-    allowed = sorted(name for name, is_on in requests.items() if is_on is True)
-    return f"beyond the usual: {', '.join(allowed) or 'none'}"
-
-
-def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> Iterator[str]:
-    process, env = container["process"], container["env"]
-    yield f"{container['kind']:<8} {container['name']}"
+def _container(container: Mapping[str, Any], shared: Mapping[str, Any]) -> AllowedContainer:
+    process, env, user = container["process"], container["env"], container["process"]["user"]
     # The names of one image differ in registry and tag only; the digest identifies it.
     by_digest = {image.rpartition("@")[2]: image for image in sorted(container["image"], key=len)}
-    for image in sorted(by_digest.values()):
-        yield f"  image    {image}"
-    # Where the node attaches layers, their root hashes say what runs, not the name of the image.
-    for _, root in container.get("layers", ()):
-        yield f"  layer    root hash {root}"
-    yield f"  command  {' '.join(_word(word) for word in process['args'])}"
-    user = process["user"]
     identities = (f"{user['uid']}:{each['gid']}" for each in user["groups"])
-    yield f"  user     {' or '.join(dict.fromkeys(identities))}, in {process['cwd']}"
     first = (each if isinstance(each, str) else each["of"] for each in env["head"])
     known = {each.partition("=")[0] for each in first}
-    names = sorted({*known, *env["fixed"], *env["optional"], *env["pattern"]})
-    yield f"  env      {' '.join(names) or '(none)'}"
     mounts = (*container["mounts"], *shared["mounts"]["containers"], *shared["mounts"]["all"])
-    for mount in sorted(mounts, key=lambda row: str(row["dst"])):
-        if mount["dst"] not in _USUAL_MOUNTS:
-            source = mount["src"]
-            yield f"  mount    {mount['dst']} ({mount['type']}, {source['kind']} {source['arg']})"
-    yield f"  caps     {_caps(own_or_shared(process, shared, 'caps'))}"
-    if devices := container["devices"]:
-        yield f"  devices  {' '.join(devices)}"
-    if gpus := container["gpus"]:
-        yield f"  gpus     {gpus}, passed through"
-    for command in container["exec"]:
-        yield f"  exec     {' '.join(_word(word) for word in command)}"
-    if not container["logs"]:
+    return AllowedContainer(
+        kind=container["kind"],
+        name=container["name"],
+        images=tuple(sorted(by_digest.values())),
+        # Where the node attaches layers, their root hashes say what runs, not the name of the image.
+        layers=tuple(root for _, root in container.get("layers", ())),
+        command=_typed(process["args"]),
+        users=tuple(dict.fromkeys(identities)),
+        folder=process["cwd"],
+        env=tuple(sorted({*known, *env["fixed"], *env["optional"], *env["pattern"]})),
+        mounts=tuple(
+            (mount["dst"], mount["type"], f"{mount['src']['kind']} {mount['src']['arg']}")
+            for mount in sorted(mounts, key=lambda row: str(row["dst"]))
+            if mount["dst"] not in _USUAL_MOUNTS
+        ),
+        capabilities=_caps(own_or_shared(process, shared, "caps")),
+        devices=tuple(container["devices"]),
+        gpus=container["gpus"],
+        execs=tuple(map(_typed, container["exec"])),
+        is_hidden=not container["logs"],
+    )
+
+
+def container_lines(container: AllowedContainer) -> Iterator[str]:
+    """Yield what a container may do as lines of the report."""
+    yield f"{container.kind:<8} {container.name}"
+    yield from (f"  image    {image}" for image in container.images)
+    yield from (f"  layer    root hash {root}" for root in container.layers)
+    yield f"  command  {container.command}"
+    yield f"  user     {' or '.join(container.users)}, in {container.folder}"
+    yield f"  env      {' '.join(container.env) or '(none)'}"
+    for place, kind, source in container.mounts:
+        yield f"  mount    {place} ({kind}, {source})"
+    yield f"  caps     {container.capabilities}"
+    if container.devices:
+        yield f"  devices  {' '.join(container.devices)}"
+    if container.gpus:
+        yield f"  gpus     {container.gpus}, passed through"
+    yield from (f"  exec     {command}" for command in container.execs)
+    if container.is_hidden:
         yield "  output   hidden from the host"
+
+
+def _typed(words: list[str | Mapping[str, str]]) -> str:
+    return " ".join(map(_word, words))
 
 
 def _caps(caps: list[str]) -> str:

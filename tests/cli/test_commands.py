@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.client.audit import AuditResult
+from contrast_tasks.client.audit_report import Audit
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
@@ -37,7 +37,15 @@ VERIFIED = VerifyResult(
 )
 
 
-AUDITED = AuditResult(text="audit\n", generations=1, workloads=2, trusts_simulated=True)
+AUDITED = Audit(
+    folder="verify",
+    root_ca_sha256="a",
+    mesh_ca_sha256="b",
+    generations=(),
+    since=None,
+    workloads=(),
+    trusts_simulated=True,
+)
 RECOVERED = RecoverResult(
     coordinator="h:1",
     generation=1,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.client.audit_policy import describe_policy
+from contrast_tasks.client.audit_policy import container_lines, describe_policy
 from contrast_tasks.client.audit_weaker import weaker_lines
 from contrast_tasks.policy.text import parse_policy, render_policy
 from tests.fakes.aks import LOWER, UPPER, policy_data
@@ -79,6 +79,7 @@ def test_other_layers_of_the_pause_container_are_told_on_aks() -> None:
 def test_the_root_hashes_of_layers_are_shown_on_aks() -> None:
     described = describe_policy(render_policy(policy_data()))
 
-    assert [line for line in described.containers if "layer" in line] == [
+    lines = [line for each in described.containers for line in container_lines(each)]
+    assert [line for line in lines if "layer" in line] == [
         f"  layer    root hash {root}" for _, root in (UPPER, LOWER)
     ]

@@ -51,7 +51,7 @@ function _shtab_contrast_tasks_using
 end
 
 set -g _shtab_contrast_tasks_commands init generate lint plan explain simulate lock images config runtime coordinator deploy status logs exec restart stop sign set verify recover audit evidence measure probe completion endorsements
-set -g _shtab_contrast_tasks_opts_with_value --add-seedshare-owner-key --add-workload-owner-key --append --at --boot-option --cache --collateral --color --container --containerd --context --coordinator --cpu --fail-on --features --firmware --firmware-digest --folder --genpolicy-cache-path --handler --image-replacements --initrd --installer --kernel --kubeconfig --latest-transition --layout --lines --log-level --machine-digest --manifest --mirror --namespace --only --out --output --platform --policy --processes --project --reference-value-patches --reference-values --registry --release --report-data --roots --sbom --seed --seedshare-owner-key --set --settings --signature --snapshotter --target --timeout --vcpus --wait --workload-owner-key --workspace-dir --write -c -m -n -o -p -s -w
+set -g _shtab_contrast_tasks_opts_with_value --add-seedshare-owner-key --add-workload-owner-key --append --at --boot-option --cache --collateral --color --container --containerd --context --coordinator --cpu --fail-on --features --firmware --firmware-digest --folder --genpolicy-cache-path --handler --html --image-replacements --initrd --installer --kernel --kubeconfig --latest-transition --layout --lines --log-level --machine-digest --manifest --mirror --namespace --only --out --output --platform --policy --processes --project --reference-value-patches --reference-values --registry --release --report-data --roots --sbom --seed --seedshare-owner-key --set --settings --signature --snapshotter --target --timeout --vcpus --wait --workload-owner-key --workspace-dir --write -c -m -n -o -p -s -w
 
 complete -c contrast-tasks -e
 complete -c contrast-tasks -f
@@ -420,6 +420,8 @@ complete -c contrast-tasks -n '_shtab_contrast_tasks_using recover' -l log-level
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using; and test $_shtab_contrast_tasks_npos -eq 0' -a audit -d 'report what the verified manifest and policies allow contrast-tasks audit --folder verify'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -s h -l help -d 'show this help message and exit'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -l folder -xka "(__fish_complete_directories)" -d 'folder written by verify, default verify/'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -l html -xka "(__fish_complete_path (commandline -ct))" -d 'write the report as a page instead'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -l mark -d 'note that the manifest in force was audited; later reports say what changed since'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -l log -d 'instead ask the coordinator for its audit log, as an owner; what follows is for this'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -s c -l coordinator -x -d 'its user API'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using audit' -s m -l manifest -xka "(__fish_complete_path (commandline -ct))" -d 'default: the project'"'"'s own'

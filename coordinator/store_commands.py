@@ -32,6 +32,7 @@ from coordinator.options import DEFAULT_STATE
 from coordinator.store.base import Store
 from coordinator.store.file import FileStore
 
+_CLUSTER = ("context", "namespace", "kubeconfig")
 _DAMAGED = "use --damaged to go on with what is left"
 
 
@@ -139,11 +140,12 @@ def _shown(text: str) -> str:
 
 
 def _store(given: argparse.Namespace) -> Store:
-    if given.kubectl:
-        pairs = (("context", given.context), ("namespace", given.namespace))
-        more = (("kubeconfig", given.kubeconfig),)
-        return KubectlStore([f"--{name}={value}" for name, value in (*pairs, *more) if value])
-    folder = Path(given.state)
+    options = [f"--{name}={value}" for name in _CLUSTER if (value := getattr(given, name))]
+    if given.kubectl or options:
+        if given.state:
+            raise UsageError("--state names a folder, and the other options a cluster")
+        return KubectlStore(options)
+    folder = Path(given.state or given.usual_state)
     if given.carry_out is not _import and not folder.is_dir():
         raise UsageError("there is no such folder", where=_where(folder))
     return FileStore(folder)
@@ -182,13 +184,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ("import", _import, "write an archive into an empty store, after checking it"),
     ):
         command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
-        command.set_defaults(carry_out=carry_out)
+        usual = environ.get(variables.STATE) or DEFAULT_STATE
+        command.set_defaults(carry_out=carry_out, usual_state=usual)
         if carry_out is not _fsck:
             command.add_argument("file", type=Path, metavar="FILE", help="the archive, a tar file")
             command.add_argument(
                 "--damaged", action="store_true", help="go on although something is damaged"
             )
-        _add_places(command, environ)
+        _add_places(command)
         if carry_out is _fsck:
             command.add_argument("--output", choices=("text", "json"), default="text")
         if carry_out is _import:
@@ -200,19 +203,18 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_places(command: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    place = command.add_mutually_exclusive_group()
-    place.add_argument(
+def _add_places(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--state",
         metavar="DIR",
-        default=environ.get(variables.STATE) or DEFAULT_STATE,
         help=f"the store is a folder (default {DEFAULT_STATE}, or {variables.STATE})",
     )
-    place.add_argument(
-        "--kubectl", action="store_true", help="the store is ConfigMaps of a cluster"
+    command.add_argument(
+        "--kubectl", action="store_true", help="the store is ConfigMaps of kubectl's cluster"
     )
-    for name in ("context", "namespace", "kubeconfig"):
-        command.add_argument(f"--{name}", metavar=name.upper(), help="as kubectl has it")
+    for name in _CLUSTER:
+        text = "the store is ConfigMaps of a cluster: kubectl's option"
+        command.add_argument(f"--{name}", metavar=name.upper(), help=text)
     command.add_argument(
         "--transaction-key",
         type=Path,

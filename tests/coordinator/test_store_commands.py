@@ -159,6 +159,8 @@ def test_a_store_that_is_not_empty_is_left_alone(
         (["import", "a.tar", "--state", "."], "a.tar: cannot be read: No such file"),
         (["import", "state/transitions/latest", "--state", "t"], "latest: is no tar file"),
         (["fsck", "--state", ".", "--transaction-key", "a"], "a: cannot be read"),
+        (["fsck", "--state", ".", "--kubectl"], "--state names a folder, and the other"),
+        (["fsck", "--state", ".", "--context", "c"], "--state names a folder, and the other"),
         (["fsck", "--state", ".", "--transaction-key", "text"], "text: is no public key in PEM"),
     ],
 )

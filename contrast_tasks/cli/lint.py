@@ -47,16 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Check the sources; the exit code is that of the worst finding, 10 note, 11 warning, 12 error, if it counts."""
+    from contrast_tasks.steps.answers import is_answered
+
     if arguments.write and not arguments.fix:
         raise UsageError("lint: --write is given, expected --fix with it")
     flags, least = project_flags.flags_of(arguments, context), Severity(arguments.fail_on)
     if arguments.fix:
         return _fix(context, flags, least, is_written=arguments.write)
     report = _lint(context, flags, least)
-    answered = sum(each.answer is not None for each in report.findings)
-    more = f"; '{command('lint --fix')}' shows what answers {number_of(answered, 'finding')} in {FILE_NAME}"
     context.console.show(report.findings)
-    context.console.say(_summary(report) + more * bool(answered))
+    context.console.say(_summary(report))
+    if answered := sum(map(is_answered, report.findings)):
+        many = number_of(answered, "finding")
+        context.console.say(f"'{command('lint --fix')}' shows what answers {many} in {FILE_NAME}")
     return report
 
 

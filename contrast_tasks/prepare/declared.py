@@ -56,7 +56,7 @@ def apply(
     _runtime_class(subject, spec, settings, declared, runtime_class)
     is_confidential = is_confidential_class(str(spec.get("runtimeClassName", "")))
     if declared is not None and is_confidential:
-        _leave_out(subject, obj, declared)
+        _leave_out(subject, obj, settings, declared)
     if is_confidential:
         _memory(subject, spec, settings, declared, ranges)
     if declared is not None and is_confidential:
@@ -79,9 +79,12 @@ def apply(
     return obj
 
 
-def _leave_out(subject: Subject, obj: dict[str, Any], declared: WorkloadSettings) -> None:
+def _leave_out(
+    subject: Subject, obj: dict[str, Any], settings: Settings, declared: WorkloadSettings
+) -> None:
     absent = fitted.remove_fields(workloads.pod_spec(obj), declared.remove)
-    _without_effect(subject, declared, "remove", absent)
+    # A source that is annotated in place has lost its fields already.
+    _without_effect(subject, declared, "remove", [] if settings.in_place else absent)
     _without_effect(subject, declared, "empty_dirs", fitted.empty_volumes(obj, declared.empty_dirs))
 
 

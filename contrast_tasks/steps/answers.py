@@ -23,24 +23,30 @@ def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
     """Return the answers to findings; to warnings those alone by which nothing is lost."""
     certain: dict[tuple[str, ...], list[Finding]] = {}
     choices: dict[tuple[str, ...], list[Finding]] = {}
-    known = list(_answered(findings))
+    known = [finding for finding in findings if is_answered(finding)]
     shared = _shared(known, settings)
     for finding in known:
         answer = finding.answer
-        if answer is None or finding.entry.answer is None:
-            continue
-        is_choice = finding.entry.answer.is_choice or answer.path[-1] == _LOSES
-        if is_choice and finding.severity is not Severity.ERROR:
-            continue
-        path = answer.path
-        if (path[-1], repr(answer.value)) in shared and path[:-1] not in _own(settings, path[-1]):
-            path = ("defaults", path[-1])
-        (choices if is_choice else certain).setdefault(path, []).append(finding)
+        if answer is not None:
+            path = answer.path
+            is_shared = (path[-1], repr(answer.value)) in shared
+            if is_shared and path[:-1] not in _own(settings, path[-1]):
+                path = ("defaults", path[-1])
+            kept = choices if _is_choice(finding) else certain
+            kept.setdefault(path, []).append(finding)
     return Answers(tuple(_changes(certain)), tuple(_changes(choices)))
 
 
-def _answered(findings: Iterable[Finding]) -> Iterator[Finding]:
-    return (each for each in findings if each.answer is not None and each.entry.answer is not None)
+def is_answered(finding: Finding) -> bool:
+    """Return whether a finding has an answer that is shown: choices are for errors alone."""
+    if finding.answer is None or finding.entry.answer is None:
+        return False
+    return finding.severity is Severity.ERROR or not _is_choice(finding)
+
+
+def _is_choice(finding: Finding) -> bool:
+    loses = finding.answer is not None and finding.answer.path[-1] == _LOSES
+    return loses or (finding.entry.answer is not None and finding.entry.answer.is_choice)
 
 
 def _shared(findings: Iterable[Finding], settings: Settings) -> set[tuple[str, str]]:

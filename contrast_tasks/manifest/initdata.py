@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from contrast_tasks.records import Record
@@ -19,6 +20,8 @@ _BARE = re.compile(rb"[A-Za-z0-9_-]+")
 # What no TOML string may hold as it is; tab may stand between single quotes, newline in neither form.
 _CONTROL = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0D, 0x20), 0x7F])
 _CONTROL_CHARACTER = b"[" + re.escape(_CONTROL) + b"]"
+# Whatever is escaped but tabs and newlines, quotes and backslashes.
+_UNCOMMON = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SHORT = {b"\b": rb"\b", b"\f": rb"\f", b"\r": rb"\r"}
 _COMMON = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", rb"\n"), (b"\t", rb"\t"))
 
@@ -94,11 +97,18 @@ def _policy_as_written(content: bytes) -> str | None:
     try:
         # JSON has all the escapes that are written; rendering again shows whether there were others.
         policy = json.loads(content[len(_BEFORE_POLICY) : -1].decode())
-        is_text = isinstance(policy, str)
-        is_same = is_text and render_initdata({POLICY_FILE: policy.encode()}) == content
+        is_same = isinstance(policy, str) and _is_written(policy, content)
     except ValueError:
         return None
     return policy if is_same else None
+
+
+def _is_written(policy: str, content: bytes) -> bool:
+    """Return whether a document is what `render_initdata` writes for this policy."""
+    # JSON escapes common text in the same way, in a tenth of the time.
+    if "\n" in policy and _UNCOMMON.search(policy) is None:
+        return content[len(_BEFORE_POLICY) :] == f"{encode_basestring(policy)}\n".encode()
+    return render_initdata({POLICY_FILE: policy.encode()}) == content
 
 
 def _parse_toml(content: bytes) -> dict[str, Any]:

@@ -159,6 +159,12 @@ VOLUME_TYPE = define(
     " device with the secure-pv annotation",
     answer=Answer("empty_dirs", is_choice=True),
 )
+VOLUME_ISOLATED = define(
+    "G020 volume-isolation note",
+    "on platform local only pods with namespaces of their own can have such a volume",
+    "let pods have namespaces: isolation under [local], for which runc is installed",
+    why_none=KUBERNETES,
+)
 SECURE_PV = define(
     "G050 secure-pv error",
     "the secure-pv annotation is malformed, or its volumes do not fit",

@@ -57,7 +57,7 @@ def _texts(subjects: Sequence[str], context: Context) -> Iterator[tuple[str, str
         elif any(mark in subject for mark in (_DENIAL, _BLOCKED, _WRONG_HASH)):
             yield "the text", subject
         else:
-            yield subject, _read_file(context.cwd / subject).decode(errors="replace")
+            yield subject, _read_file(context, subject).decode(errors="replace")
 
 
 def _explained(name: str, text: str, policy: str | None, context: Context) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _policy(name: str, workload: "Workload | None", context: Context) -> bytes:
             raise UsageError(message, hint="run 'contrast-tasks generate'")
         return written.read_bytes()
     try:
-        return parse_document(_read_file(context.cwd / name)).policy
+        return parse_document(_read_file(context, name)).policy
     except DocumentError as err:
         raise UsageError(f"{name} is {err}", hint="give it a file of verify/") from err
 
@@ -173,12 +173,12 @@ def _with_origins(
     )
 
 
-def _read_file(path: Path) -> bytes:
-    """Return the bytes of a file. Raises UsageError if it cannot be read."""
+def _read_file(context: Context, name: str) -> bytes:
+    """Return the bytes of a file, named as the user wrote it. Raises UsageError if it cannot be read."""
     try:
-        return path.read_bytes()
+        return (context.cwd / name).read_bytes()
     except OSError as err:
-        raise UsageError(f"cannot read {path.name}: {(err.strerror or '').lower()}") from err
+        raise UsageError(f"cannot read {name}: {(err.strerror or '').lower()}") from err
 
 
 def _counted(denied: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:

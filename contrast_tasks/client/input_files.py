@@ -34,13 +34,19 @@ def load_manifest(settings: Settings, path: Path | None, *, is_new: bool = False
     Raises UsageError if it cannot be read, ManifestError with findings if it is not valid.
     """
     from contrast_tasks.manifest.codec import parse_manifest
+    from contrast_tasks.manifest.validate import ManifestError
 
     place = settings.root / settings.manifest if path is None else path
     name = norm_path(place, settings.root) if place.is_relative_to(settings.root) else str(place)
     hint = f"run '{command('generate')}' first" if path is None else ""
     content = read_input(place, name, "manifest", hint=hint)
     tolerated = () if is_new else catalogue.LATER_RULES
-    return ManifestFile(content, parse_manifest(content, file=name, tolerated=tolerated), name)
+    try:
+        return ManifestFile(content, parse_manifest(content, file=name, tolerated=tolerated), name)
+    except ManifestError as err:
+        if place.resolve() != (settings.root / settings.manifest).resolve():
+            err.hint = "ask whoever wrote it for the file, or correct it"
+        raise
 
 
 def read_input(path: Path, name: str, what: str, *, hint: str) -> bytes:

@@ -31,7 +31,7 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
     # Without a guest there is nobody who could encrypt.
     setting = "encrypted_claims" if has_guest else "empty_dirs"
     _check_claim_templates(subject, claims, setting)
-    _check_types(subject, {Reach.SHARED} if has_guest else {Reach.SHARED, Reach.GUEST})
+    _check_types(subject, has_guest=has_guest)
     kinds = dict(_volumes(subject))
     for _, decrypted in workloads.secure_pvs(workloads.annotations(subject.obj)) or ():
         kinds.setdefault(decrypted, "emptyDir")  # added to the pod
@@ -77,7 +77,8 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str], setting: st
             )
 
 
-def _check_types(subject: Subject, refused: set[Reach]) -> None:
+def _check_types(subject: Subject, *, has_guest: bool) -> None:
+    refused = {Reach.SHARED} if has_guest else {Reach.SHARED, Reach.GUEST}
     for number, volume in workloads.mappings_at(subject.spec, "volumes"):
         place = (*subject.spec_path, "volumes", number)
         if len(kinds := kinds_of(volume)) > 1:
@@ -95,6 +96,12 @@ def _check_types(subject: Subject, refused: set[Reach]) -> None:
                 f" {', '.join(ALLOWED)}",
                 kind.remedy,
                 answer=("empty_dirs", [volume.get("name")]),
+            )
+        elif kind.reach is Reach.COPIED and not has_guest and not kind.is_local:
+            subject.report(
+                catalogue.VOLUME_ISOLATED,
+                place,
+                f"volume {volume.get('name')} is of type {kind_of(volume)}, which pods that are processes here do not have",
             )
 
 

@@ -289,8 +289,8 @@ def test_a_log_without_a_denial_is_one_line(generated: Terminal, project: FakePr
             id="no-policy-file",
         ),
         pytest.param(
-            ["explain", "gone.jsonl", "--policy", "Deployment/till"],
-            "cannot read gone.jsonl: no such file",
+            ["explain", "gone/policy.jsonl", "--policy", "Deployment/till"],
+            "cannot read gone/policy.jsonl: no such file",
             id="no-log",
         ),
         pytest.param(

@@ -476,6 +476,9 @@ def test_a_manifest_with_an_extra_key_is_refused(terminal: Terminal, project: Fa
         "contrast-tasks: error: 1 error, 2 warnings",
         "  hint: run 'contrast-tasks generate' to write the manifest again",
     ]
+    (project.root / "theirs.json").write_text(text)
+    theirs = terminal.run("verify", "-c", "127.0.0.1:1", "-m", "theirs.json").err.splitlines()
+    assert theirs[-1] == "  hint: ask whoever wrote it for the file, or correct it"
 
 
 def test_what_a_refused_run_has_written_is_told(terminal: Terminal, project: FakeProject) -> None:

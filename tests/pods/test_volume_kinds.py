@@ -144,3 +144,32 @@ spec:
     check_volumes(subject, has_guest=False)
 
     assert [finding.rule for finding in subject.findings] == ["volume-type"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "rules"),
+    [
+        ("downwardAPI: {}", ["volume-isolation"]),
+        ("projected: {sources: []}", ["volume-isolation"]),
+        ("configMap: {name: c}", []),
+    ],
+)
+def test_where_there_is_no_guest_what_needs_namespaces_is_noted(
+    volume: str, rules: list[str]
+) -> None:
+    text = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: app}}
+spec:
+  containers: [{{name: app, image: 'example.com/app:1@{DIGEST}', {MOUNTED}}}]
+  volumes: [{{name: v, {volume}}}]
+"""
+    (document,) = parse_documents(text, "app.yml")
+    local, guest = Subject(document, document.obj), Subject(document, document.obj)
+
+    check_volumes(local, has_guest=False)
+    check_volumes(guest)
+
+    assert [finding.rule for finding in local.findings] == rules
+    assert guest.findings == []

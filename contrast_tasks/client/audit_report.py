@@ -124,15 +124,16 @@ def _heading(audit: Audit) -> Iterator[str]:
 def _manifest_lines(manifest: AuditedManifest) -> Iterator[str]:
     yield f"manifest {manifest.number}  SHA-256 {manifest.sha256}"
     yield from (f"  trusts   {line}" for line in manifest.trusts)
+    updates = "updates "
     for label, kind, digests in (
-        ("updates ", "workload owner", manifest.update_keys),
+        (updates, "workload owner", manifest.update_keys),
         ("recovery", "seed share owner", manifest.recovery_keys),
     ):
         yield from (f"  {label} by {kind} key {digest}" for digest in digests)
         if not digests:
             yield f"  {label} by no key"
-    if manifest.approvals > 1:
-        yield f"  updates  only if {manifest.approvals} of them approve"
+        if label == updates and manifest.approvals > 1:
+            yield f"  {label} only if {manifest.approvals} of them approve"
     if manifest.number == 0:
         yield from (
             f"  workload {name}, policy {policy[:_SHORT]}" for name, policy in manifest.workloads

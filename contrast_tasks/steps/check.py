@@ -170,7 +170,7 @@ def check_project(
         manifest, content, heads, accepted, release=release, file=paths.manifest
     )
     findings = [*of_sources, *merged, *validated, *without_id_block(project, heads)]
-    findings += _sizes(project, content, heads)
+    findings += size_findings(project, heads, len(content))
     for name, head in heads.items():
         if head.findings:
             findings.extend(shown(project, head, workloads[name]))
@@ -222,20 +222,37 @@ def _manifest_findings(
     return check_manifest(content, release=release, file=file)[1]
 
 
-def _sizes(project: Project, content: bytes, heads: Mapping[str, Head]) -> list[Finding]:
-    """Return the findings about what is too large for whoever does not know packs: an error if the Coordinator does not."""
-    from contrast_tasks.manifest.sizes import excesses
+def size_findings(
+    project: Project, heads: Mapping[str, Head], manifest_bytes: int | None = None
+) -> list[Finding]:
+    """Return the findings about what is too large for whoever does not know packs: an error if the Coordinator does not.
 
-    sizes = {head.policy_sha256: head.policy_bytes for head in heads.values() if head.policy_sha256}
-    is_ours = not project.settings.components.are_reference
+    manifest_bytes: None for a manifest that has only the workloads, which is little less.
+    """
+    from contrast_tasks.manifest.codec import render_manifest
+    from contrast_tasks.manifest.model import Manifest, PolicyEntry
+    from contrast_tasks.manifest.sizes import excesses
+    from contrast_tasks.trusted_guests import ReferenceValues
+
+    with_policy = {head.policy_sha256: head for head in heads.values() if head.policy_sha256}
+    if manifest_bytes is None:
+        entries = {
+            name: PolicyEntry(
+                sans=head.sans, workload_secret_id=head.workload_secret_id, role=head.role
+            )
+            for name, head in with_policy.items()
+        }
+        manifest = Manifest(policies=entries, reference_values=ReferenceValues())
+        manifest_bytes = len(render_manifest(manifest, project.settings.release.manifest))
+    sizes = {name: head.policy_bytes for name, head in with_policy.items()}
     return [
         Finding(
             catalogue.PLAIN_SIZE,
             Location(file=project.paths.manifest),
             f"{text} by clients and Coordinators of the reference product",
-            is_milder=is_ours,
+            is_milder=not project.settings.components.are_reference,
         )
-        for text in excesses(len(content), sizes)
+        for text in excesses(manifest_bytes, sizes)
     ]
 
 

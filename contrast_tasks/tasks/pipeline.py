@@ -223,11 +223,12 @@ def require_values(project: Spec) -> dict[str, Any]:
 
 def passed_findings(workspace: Workspace) -> list[Finding]:
     """Return the findings about the sources and the finished workloads; failed tasks report their own."""
+    from contrast_tasks.steps.check import size_findings
     from contrast_tasks.steps.id_blocks import without_id_block
     from contrast_tasks.steps.work import shown
 
     project, heads = workspace.project, workspace.heads(only_known=True)
-    findings = findings_of_sources(workspace)
+    findings = [*findings_of_sources(workspace), *size_findings(project, heads)]
     for name, head in heads.items():
         findings.extend(shown(project, head, project.index.workloads[name]))
     # What is wrong with the file of reference values is for the manifest to say.

@@ -99,7 +99,7 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
         with verify(running) as peer:
             userapi.set_manifest(peer.channel, content, _POLICIES, 30)
 
-    with _coordinator(folder, "state") as running:
+    with running_coordinator(folder, "state") as running:
         set_first(running)
         yield from _measure_rate("attested handshakes", lambda: verify(running).close(), running)
         yield from _measure_rate(
@@ -110,7 +110,7 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
     with ExitStack() as stack:
         replicas = []
         for number in range(3):
-            replicas.append(stack.enter_context(_coordinator(folder, "replicas")))
+            replicas.append(stack.enter_context(running_coordinator(folder, "replicas")))
             if number == 0:
                 set_first(replicas[0])
             _until_served(certify, replicas[-1:])
@@ -118,7 +118,7 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
         away = _until_served(certify, replicas)
         yield Measured(name="failover over three replicas", value=away, budget="3000 ms")
         began = time.perf_counter()
-        again = stack.enter_context(_coordinator(folder, "replicas"))
+        again = stack.enter_context(running_coordinator(folder, "replicas"))
         _until_served(certify, [again])
         took = (time.perf_counter() - began) * 1000
         yield Measured(name="restart to serving, by a peer", value=took, budget="3000 ms")
@@ -229,8 +229,10 @@ def _measure_rate(name: str, call: Callable[[], None], running: Running) -> Iter
 
 
 @contextmanager
-def _coordinator(folder: Path, state: str) -> Iterator[Running]:
-    """Run a Coordinator whose store is the folder `state`."""
+def running_coordinator(
+    folder: Path, state: str, *, host_data: str = _HASHES[0]
+) -> Iterator[Running]:
+    """Run a Coordinator whose store is the folder `state`; host_data: its policy hash in hex."""
     addresses = [
         part for name in ("--user-api", "--mesh-api", "--http") for part in (name, "127.0.0.1:0")
     ]
@@ -238,7 +240,7 @@ def _coordinator(folder: Path, state: str) -> Iterator[Running]:
         python("-m", "coordinator", *addresses, "--state", str(folder / state)),
         cwd=ROOT,
         env=environment(
-            CONTRAST_EVIDENCE=f"simulated:{folder / 'processor'}", CONTRAST_HOST_DATA=_HASHES[0]
+            CONTRAST_EVIDENCE=f"simulated:{folder / 'processor'}", CONTRAST_HOST_DATA=host_data
         ),
         stderr=subprocess.PIPE,
         text=True,

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dev.bench.manifests import measure_manifests
 from dev.bench.mesh import measure_mesh
 from dev.bench.pods import measure_pods
 from dev.bench.policies import Peer, measure_policies
+from dev.bench.sizes import measure_sizes
 from dev.bench.timing import Measured, environment, measured, python, run
 from dev.bench.whole import measure_whole_images
 from dev.checkout import ROOT
@@ -60,23 +62,19 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             words_of = python("-c", code)
             run(words_of, cwd=folder, env=env)
             tell(measured(name, partial(run, words_of, cwd=folder, env=env)))
-        for line in (
-            *measure_channels(),
-            *measure_policies(peer),
-            *measure_manifests(),
-            *measure_layers(),
-            *measure_whole_images(),
+        for line in chain(
+            measure_channels(),
+            measure_policies(peer),
+            measure_manifests(),
+            measure_layers(),
+            measure_whole_images(),
+            measure_incremental(folder),
+            measure_attested(folder),
+            measure_sizes(folder),
+            measure_evidence(folder),
+            measure_pods(folder),
+            measure_mesh(folder / "mesh"),
         ):
-            tell(line)
-        for line in measure_incremental(folder):
-            tell(line)
-        for line in measure_attested(folder):
-            tell(line)
-        for line in measure_evidence(folder):
-            tell(line)
-        for line in measure_pods(folder):
-            tell(line)
-        for line in measure_mesh(folder / "mesh"):
             tell(line)
     document = {
         "version": 1,

@@ -1,6 +1,7 @@
 """One contract for every store, and what only the file store can suffer."""
 
 import os
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -46,6 +47,14 @@ def test_a_value_is_returned_and_replaced(store: Store) -> None:
     store.set("foo/bar", b"v2")
 
     assert store.get("foo/bar") == b"v2"
+
+
+def test_a_value_of_any_bytes_may_be_as_large_as_an_object(store: Store) -> None:
+    value = random.Random(1).randbytes(1024 * 1024 - 1)
+
+    store.set("packs/one", value)
+
+    assert store.get("packs/one") == value
 
 
 def test_many_values_are_stored_at_once(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Which objects run pods, where their pod template is, and what it refers to."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -267,7 +268,7 @@ def config_references(obj: Mapping[str, Any]) -> list[ConfigReference]:
 def field_name(obj: Mapping[str, Any], path: Path) -> str:
     """Return a place in the pod's spec as `remove` of contrast.toml has it: `containers.web.tty`; "" for others.
 
-    Items of lists go by their names.
+    Items of lists go by their names; * stands for a character that separates names.
     """
     base = spec_path(obj)
     found: Any = pod_spec(obj)
@@ -284,7 +285,7 @@ def field_name(obj: Mapping[str, Any], path: Path) -> str:
         else:
             found = found.get(step) if isinstance(found, dict) else None
             steps.append(str(step))
-    return ".".join(steps)
+    return ".".join(re.sub(r"[^A-Za-z0-9_-]", "*", step) for step in steps)
 
 
 def config_keys(obj: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:

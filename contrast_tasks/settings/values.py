@@ -112,9 +112,9 @@ CONFIG_KEY = text(
 )
 CONTAINER = text("the name of a container", _NAME)
 VOLUME = text('the name of a volume or claim, or "*"', rf"\*|(?=.{{1,63}}$){_NAME}")
-# Keys of labels and the like have dots, which no field that policies cannot describe has.
+# Where a name has other characters, as the dots of nvidia.com/gpu, * stands for each.
 FIELD = text(
     "a field of the pod's spec such as hostNetwork or containers.web.securityContext.seLinuxOptions",
-    r"[a-zA-Z0-9*-]+(?:\.[a-zA-Z0-9*-]+)*",
+    r"[a-zA-Z0-9_*-]+(?:\.[a-zA-Z0-9_*-]+)*",
 )
 VARIABLE = text("the name of an environment variable", r"[-._a-zA-Z][-._a-zA-Z0-9]*")

@@ -8,6 +8,7 @@ import pytest
 from contrast_tasks import annotations
 from contrast_tasks.kube import workloads
 from contrast_tasks.platforms import is_confidential_class
+from contrast_tasks.pointers import Path
 
 PREFIX = "contrast.edgeless.systems/"
 
@@ -172,3 +173,23 @@ def test_config_data_is_decoded(obj: dict[str, object], wanted: dict[str, object
 )
 def test_the_service_account_is_named_by_either_field(spec: dict[str, object], name: str) -> None:
     assert workloads.service_account({"kind": "Pod", "spec": spec}) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (("spec", "template", "spec", "hostNetwork"), "hostNetwork"),
+        (("spec", "template", "spec", "containers", 0, "tty"), "containers.web.tty"),
+        (
+            ("spec", "template", "spec", "containers", 0, "resources", "limits", "nvidia.com/gpu"),
+            "containers.web.resources.limits.nvidia*com*gpu",
+        ),
+        (("spec", "template", "spec", "containers", 0, "args", 0), ""),
+        (("spec", "template", "metadata", "labels"), ""),
+    ],
+)
+def test_a_field_has_the_name_that_remove_takes(path: Path, name: str) -> None:
+    spec = {"containers": [{"name": "web", "args": ["x"]}]}
+    obj = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {"spec": spec}}}
+
+    assert workloads.field_name(obj, path) == name

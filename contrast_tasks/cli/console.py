@@ -145,6 +145,7 @@ class Console:
             self.show(report.findings)
             for line in closing_lines(report, colour=self.colour):
                 put(self._stderr, f"{line}\n")
+            self._shown.clear()
         if module := FORMS[self.form]:
             renderer = importlib.import_module(f"contrast_tasks.report.{module}")
             self._bytes(renderer.render(report))

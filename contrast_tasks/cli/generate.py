@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write nothing, and exit with 5 if generate would write something",
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="generate again after each change, until Ctrl-C"
+    )
     parser.add_argument("-n", "--processes", type=count, metavar="N", help="number of processes")
 
 
@@ -59,12 +62,15 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         context.console.say(line)
     if arguments.check:
         return _check(context, flags)
-    report = generate(
-        context,
-        flags,
-        always=arguments.always,
-        processes=arguments.processes,
-    )
+
+    def run() -> Report:
+        return generate(context, flags, always=arguments.always, processes=arguments.processes)
+
+    if arguments.watch:
+        from contrast_tasks.cli.watch import watch
+
+        watch(context, flags, run)
+    report = run()
     written = [step for step in report.steps if step.name.startswith("output:") and step.wrote]
     if written and arguments.paths and _leaves_paths(context, flags):
         named = " ".join(arguments.paths)

@@ -18,7 +18,8 @@ VERSION = 1
 _ABSENT = [-1, -1, -1, -1]
 
 
-def _signature(path: str) -> list[int]:
+def signature_at(path: str) -> list[int]:
+    """Return the signature of a file or folder, that of nothing if it is absent."""
     try:
         status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded on this path
     except OSError:
@@ -51,7 +52,7 @@ def unchanged(
             return None
         prefix = root + os.sep
         for path, *signature in recorded["files"]:
-            if _signature(path if path[:1] == os.sep else prefix + path) != signature:
+            if signature_at(path if path[:1] == os.sep else prefix + path) != signature:
                 return None
         workloads = recorded["workloads"]
         note = str(recorded["note"])
@@ -83,7 +84,7 @@ def record(
     """
     files = []
     for path in sorted(set(paths)):
-        signature = _signature(os.path.join(root, path))  # noqa: PTH118
+        signature = signature_at(os.path.join(root, path))  # noqa: PTH118
         if signature[2] > now_ns - RACY_NS:
             return False
         files.append([path, *signature])

@@ -158,9 +158,9 @@ class AuditLog:
         now = self._now()
         with self._lock:
             for key, event in list(self._counts.items()):
-                if (is_last or now - event.moment >= event.period) and (
-                    len(self._events) < _MOST_UNWRITTEN
-                ):
+                # A clock that was put back must not make it wait for longer.
+                is_over = is_last or not timedelta(0) <= now - event.moment < event.period
+                if is_over and len(self._events) < _MOST_UNWRITTEN:
                     self._events.append(self._counts.pop(key))
             if self._dropped and len(self._events) < _MOST_UNWRITTEN:
                 self._events.append(_Event(now, _members("dropped", {}, count=self._dropped)))

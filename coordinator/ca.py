@@ -81,7 +81,9 @@ class CertificateAuthority:
         renewals = max(0, (now - root_issued_at) // _ROOT_RENEWAL)
         root_begins = root_issued_at + renewals * _ROOT_RENEWAL
         root_ends = root_begins + _CA_LIFETIME
-        mesh_life = now, min(now + _CA_LIFETIME, root_ends)
+        # A clock that was put back must not make a certificate older than its issuer.
+        self._begins = max(now, root_begins)
+        mesh_life = self._begins, min(self._begins + _CA_LIFETIME, root_ends)
         root = _sign_root(
             _ca_builder(
                 ROOT_CA, ROOT_CA, root_key, root_serial + renewals, (root_begins, root_ends)
@@ -116,6 +118,7 @@ class CertificateAuthority:
         public_key_spki: DER, an EC or RSA key. policy_hash: 32 bytes; the common name of a leaf without SANs.
         Raises BadName, BadKey for a key of another type, MeshCaEnded.
         """
+        now = max(now, self._begins)
         ends = min(now + self._leaf_lifetime, self.mesh_ca_not_after)
         if ends <= now:
             raise MeshCaEnded(f"the mesh CA ended on {self.mesh_ca_not_after:%Y-%m-%d}")

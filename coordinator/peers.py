@@ -97,9 +97,11 @@ class PeerRecovery:
         trouble = ""
         try:
             old = self._guard.unrecovered()
+            # What this one has served itself must be part of what it takes over.
+            known = b"" if old is None else old.latest.transition_hash
             for address in self._guard.presence.others():
                 try:
-                    new = self._guard.reset(old, partial(self._keys, address))
+                    new = self._guard.reset(old, partial(self._keys, address), known=known)
                 except ContrastError as err:
                     trouble = f"peer {address}: {err}"
                     self._told("failed")

@@ -9,20 +9,26 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificates as load_certificates
 
-from coordinator.state import State
+from contrast_tasks.api import meshapi
+from coordinator.history import LATEST_KEY
+from coordinator.peers import PeerRecovery
+from coordinator.presence import Alone
+from coordinator.state import Keys, State
 from coordinator.store.base import StoreConflict, StoreError
 from coordinator.store.file import FileStore
 from coordinator.store.memory import MemoryStore
-from coordinator.unavailable import ConcurrentUpdate
+from coordinator.unavailable import ConcurrentUpdate, RolledBack
 from coordinator.watch import Observation, observe
-from tests.fakes.coordinator import make_guard
+from tests.fakes.coordinator import Clock, make_guard, new_owner
 from tests.fakes.file_faults import stepping
-from tests.fakes.killed_sets import MANIFESTS, found_on, guard_on, recover, set_manifest
+from tests.fakes.killed_sets import ENGINE, MANIFESTS, found_on, guard_on, recover, set_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -225,3 +231,125 @@ def at_once(calls: list[Callable[[], State]]) -> list[State | Exception]:
     for thread in threads:
         thread.join()
     return [results[number] for number in range(len(calls))]
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-4000), timedelta(days=-1), timedelta(days=3)])
+def test_a_clock_that_jumps_loses_no_audit_entry_and_ends_no_certificate(jump: timedelta) -> None:
+    """What is issued while the clock is wrong is good when it is right again, unless that is after its life."""
+    store = MemoryStore()
+    guard = make_guard(store)
+    clock = guard.now
+    assert isinstance(clock, Clock)
+    first = set_manifest(guard, None, 0)
+    guard.audit.count("set-refused", reason="before")
+    right, clock.moment = clock.moment, clock.moment + jump
+
+    guard.audit.count("set-refused", reason="after")
+    guard.audit.flush()
+    second = set_manifest(guard, first, 1)
+    restarted = make_guard(store)
+    assert isinstance(restarted.now, Clock)
+    restarted.now.moment = clock.moment
+    third = set_manifest(restarted, recover(restarted), 2)
+
+    assert observe(guard) is Observation.STALE
+    assert [each.generation for each in (first, second, third)] == [1, 2, 3]
+    for state in (first, second, third):
+        assert state.ca.root_ca_pem == first.ca.root_ca_pem
+        leaf, _ = load_certificates(
+            state.ca.issue(
+                public_key_spki=new_owner().spki,
+                sans=("web",),
+                policy_hash=bytes(32),
+                extensions=(),
+                now=clock.moment,
+            )
+        )
+        (mesh_ca,), (root,) = map(load_certificates, (state.ca.mesh_ca_pem, state.ca.root_ca_pem))
+        for inner, outer in ((leaf, mesh_ca), (mesh_ca, root)):
+            assert outer.not_valid_before_utc <= inner.not_valid_before_utc
+            assert inner.not_valid_after_utc <= outer.not_valid_after_utc
+        is_right_inside = leaf.not_valid_before_utc <= right <= leaf.not_valid_after_utc
+        assert is_right_inside or jump > timedelta(0)
+    reasons = [each.members.get("reason") for each in guard.audit.since(0)]
+    assert "before" in reasons
+    assert guard.audit.waiting <= 1
+
+
+def drop_head(store: MemoryStore, _older: dict[str, bytes]) -> None:
+    del store._values[LATEST_KEY]
+
+
+def drop_all(store: MemoryStore, _older: dict[str, bytes]) -> None:
+    store._values.clear()
+
+
+def old_head(store: MemoryStore, older: dict[str, bytes]) -> None:
+    store._values[LATEST_KEY] = older[LATEST_KEY]
+
+
+def old_store(store: MemoryStore, older: dict[str, bytes]) -> None:
+    store._values = dict(older)
+
+
+def fork(store: MemoryStore, older: dict[str, bytes]) -> None:
+    """Let another Coordinator go on from the older state."""
+    store._values = dict(older)
+    other = make_guard(store)
+    set_manifest(other, recover(other), 2)
+
+
+@pytest.mark.parametrize(
+    ("attack", "live", "at_rest"),
+    [
+        pytest.param(drop_head, Observation.REPAIRED, "inconsistent", id="head deleted"),
+        # Only clients can tell: the root CA is another one.
+        pytest.param(drop_all, Observation.REPAIRED, "initial", id="all deleted"),
+        pytest.param(old_head, Observation.ROLLBACK, "rolled back", id="head rolled back"),
+        pytest.param(old_store, Observation.ROLLBACK, "rolled back", id="store rolled back"),
+        pytest.param(fork, Observation.STALE, "rolled back", id="forked"),
+    ],
+)
+def test_rollback_fork_and_deletion_are_undone_or_told_live_and_at_rest(
+    attack: Callable[[MemoryStore, dict[str, bytes]], None], live: Observation, at_rest: str
+) -> None:
+    store = MemoryStore()
+    guard = make_guard(store)
+    state = set_manifest(guard, None, 0)
+    older = dict(store._values)
+    state = set_manifest(guard, set_manifest(guard, state, 1), 2)
+    known = state.latest.transition_hash
+
+    attack(store, older)
+    restarted = make_guard(store)
+    if at_rest == "rolled back":
+        with pytest.raises(RolledBack):
+            restarted.reset(restarted.unrecovered(), lambda _: Keys(ENGINE), known=known)
+    else:
+        assert restarted.status().name == at_rest
+
+    assert observe(guard) is live
+    if live is not Observation.STALE:
+        assert guard.current() is state
+        assert recover(make_guard(store)).manifest_bytes == MANIFESTS[2]
+        assert set_manifest(guard, state, 0).generation == 4
+        return
+    # It takes nothing over that its own manifest is not part of, not from a peer either.
+    keys = meshapi.RecoveryKeys(
+        seed=ENGINE.seed,
+        salt=ENGINE.salt,
+        mesh_ca_key_pem=state.ca.mesh_key_pem(),
+        manifest=MANIFESTS[2],
+        transition_hash=b"",
+    )
+    guard.presence = Served()
+    assert not PeerRecovery(guard, lambda _address, _manifest: keys).attempt()
+    assert guard.status().name == "stale"
+    assert "rollback" in {json.loads(each)["event"] for each in guard.audit.unwritten()}
+
+
+class Served(Alone):
+    """The presence of one that is not alone."""
+
+    def others(self) -> list[str]:
+        return ["127.0.0.1:7777"]

@@ -1,4 +1,4 @@
-"""Ten thousand hostile connections at a time: an honest peer is served throughout, and they cost little."""
+"""Many at once: hostile connections, which cost little and keep nobody out, and honest callers during updates."""
 
 import http.client
 import os
@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,6 +26,7 @@ from tests.coordinator.test_process import (
     POLICIES,
     ROOT,
     WEB_POLICY,
+    Running,
     make_manifest,
     new_cert,
     started,
@@ -61,19 +64,12 @@ def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
     manifest = make_manifest(processor, owner)
     content = render_manifest(manifest, V1_16.manifest)
     key = ec.generate_private_key(ec.SECP256R1())
-    environ = {
-        "PATH": os.environ["PATH"],
-        "CONTRAST_EVIDENCE": f"simulated:{tmp_path / 'processor'}",
-        "CONTRAST_HOST_DATA": COORDINATOR_HASH,
-    }
     # A machine that is busy with other things takes as much longer.
     busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    with started(tmp_path / "state", environ) as running:
+    with started(tmp_path / "state", environment(tmp_path)) as running:
         ports = {**running.ports, "http_api": running.lines[-1]["http_api"]}
-        log = running.process.stderr
-        assert log is not None
         lines: list[str] = []
-        reading = threading.Thread(target=lambda: lines.extend(log))
+        reading = threading.Thread(target=lambda: lines.extend(read_all(running)))
         reading.start()
 
         def verify() -> None:
@@ -115,6 +111,77 @@ def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
     assert peak.threads < before.threads + 3 * 64 + 64, peak
     assert peak.memory < before.memory + 128, peak
     assert len(lines) < 2000
+
+
+CALLERS, CALLS, UPDATES = 20, 1000, 50
+
+
+def test_a_thousand_callers_during_fifty_updates_each_see_one_generation_whole(
+    tmp_path: Path, owner: Caller
+) -> None:
+    processor = SimulatedProcessor.load_or_create(tmp_path / "processor")
+    manifest = make_manifest(processor, owner)
+    # As another manifest each time, so that every generation is told from all others.
+    contents = [
+        render_manifest(manifest, V1_16.manifest).replace(b"127.77.0.6", b"127.77.0.%d" % number)
+        for number in range(UPDATES + 1)
+    ]
+    mesh_cas: list[bytes] = []
+    with (
+        started(tmp_path / "state", environment(tmp_path)) as running,
+        user_api(running, manifest, owner) as channel,
+        ExitStack() as stack,
+    ):
+
+        def put(content: bytes) -> None:
+            mesh_cas.append(userapi.set_manifest(channel, content, POLICIES, 30).mesh_ca_pem)
+
+        # A full pipe would block the Coordinator.
+        threading.Thread(target=read_all, args=(running,)).start()
+        put(contents[0])
+        peers = [stack.enter_context(user_api(running, manifest)) for _ in range(CALLERS)]
+        with ThreadPoolExecutor(CALLERS) as pool:
+            answers = [
+                pool.submit(userapi.get_manifests, peers[number % CALLERS], 60)
+                for number in range(CALLS)
+            ]
+            for content in contents[1:]:
+                put(content)
+        histories = [answer.result() for answer in answers]
+        last = userapi.get_manifests(channel, 30)
+
+    assert last.manifests == tuple(contents)
+    for history in histories:
+        generation = len(history.manifests)
+        assert history.manifests == tuple(contents[:generation])
+        assert history.mesh_ca_pem == mesh_cas[generation - 1]
+        assert history.root_ca_pem == last.root_ca_pem
+        assert set(history.policies) == set(POLICIES)
+        assert history.latest_transition is not None
+        assert history.latest_transition.transition_hash == chain(contents[:generation])
+    # Many of them met an update.
+    assert len({len(history.manifests) for history in histories}) > 10
+
+
+def read_all(running: Running) -> list[str]:
+    assert running.process.stderr is not None
+    return list(running.process.stderr)
+
+
+def chain(contents: Sequence[bytes]) -> bytes:
+    """Return the newest transition hash: SHA-256 over manifest hash and the one before, which is zeros at first."""
+    digest = bytes(32)
+    for content in contents:
+        digest = sha256(sha256(content).digest() + digest).digest()
+    return digest
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "CONTRAST_EVIDENCE": f"simulated:{folder / 'processor'}",
+        "CONTRAST_HOST_DATA": COORDINATOR_HASH,
+    }
 
 
 @contextmanager

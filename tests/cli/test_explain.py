@@ -63,6 +63,23 @@ def test_a_setting_of_one_workload_is_named_by_its_table(
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('workloads."*".service_links=false', '[workloads."*"]'),
+        ('workloads."Deployment/sh*".user="1"', '[workloads."Deployment/sh*"]'),
+        ("defaults.cpu_limits=false", "[defaults]"),
+        ('lint.ignore=[{rule="memory-request", reason="so"}]', "[lint] ignore"),
+    ],
+)
+def test_a_setting_of_several_workloads_is_named_by_its_table(
+    generated: Terminal, line: str, name: str
+) -> None:
+    shown = generated.run("explain", "Deployment/shelf", "--set", line)
+
+    assert f"will run because {name} changed" in shown.out
+
+
 @pytest.mark.parametrize("key", ["defaults.service_mesh", "defaults.initializer"])
 def test_a_default_is_named_that_changed(generated: Terminal, key: str) -> None:
     table, _, name = key.partition(".")

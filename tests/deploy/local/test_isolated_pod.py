@@ -167,6 +167,16 @@ def test_an_object_that_is_missing_is_named_unless_it_is_optional(project: Proje
     assert project.isolation(mounting(optional=True)).objects == ()
 
 
+def test_an_object_made_elsewhere_has_the_values_that_are_declared(project: Project) -> None:
+    settings = project.root / "contrast.toml"
+    settings.write_text(SETTINGS + '[elsewhere."ConfigMap/settings"]\nvalues = { a = "1" }\n')
+    volume = {"name": "v", "configMap": {"name": "settings"}}
+
+    (found,) = project.isolation(workload(volumes=[volume])).objects
+
+    assert (found["kind"], found["data"]) == ("ConfigMap", {"a": "1"})
+
+
 @pytest.mark.parametrize(
     ("pod", "message"),
     [

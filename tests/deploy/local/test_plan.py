@@ -388,6 +388,16 @@ def test_a_value_that_is_not_there_is_named_with_its_variable(
     assert message in str(caught.value)
 
 
+def test_a_value_of_an_object_made_elsewhere_is_the_declared_one(project: Project) -> None:
+    table = '[elsewhere."Secret/s"]\nvalues = { b = "2" }\n'
+    (project.root / "contrast.toml").write_text(SETTINGS + table)
+    source = {"secretKeyRef": {"name": "s", "key": "b"}}
+    env = [{"name": "A", "valueFrom": source}]
+    spec = {"containers": [{"name": "app", "image": "@app@", "env": env}]}
+
+    assert project.pod(workload("web", **spec)).containers[0].env["A"] == "2"
+
+
 def test_a_mounted_configmap_is_written_out_and_paths_lead_to_it(project: Project) -> None:
     spec = {
         "containers": [

@@ -3,7 +3,9 @@ golden files are written anew by `--update-golden`, and reviewed as a diff.
 """
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,10 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
+from contrast_tasks.images import packing
+from contrast_tasks.images.own_files import PYTHON_ROOT
+from contrast_tasks.images.pack import PackedImage
+from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.manifest import keys
 from coordinator import listener
 
@@ -93,6 +99,40 @@ def _few_rsa_keys() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rsa, "generate_private_key", take)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _components_are_packed_once() -> Iterator[None]:
+    """Let projects share the images of our components, whose sources no test changes: each project packs all of them."""
+    pack_one, packed = packing._pack, dict[str, PackedImage]()
+
+    def take(recipe: ImageRecipe, folder: Path, packages: tuple[str, ...] = ()) -> PackedImage:
+        if folder != PYTHON_ROOT:
+            return pack_one(recipe, folder, packages)
+        key = repr((recipe, packages))
+        if key not in packed:
+            packed[key] = pack_one(recipe, folder, packages)
+        return packed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "_pack", take)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _databases_do_not_wait_for_the_disk() -> Iterator[None]:
+    """Let records of finished tasks be lost by a power failure, for which a thousand tests need not wait."""
+    connect = sqlite3.connect
+
+    def connect_unsynced(*words: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*words, **options)
+        with suppress(sqlite3.Error):
+            connection.execute("pragma synchronous = off")
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect_unsynced)
         yield
 
 

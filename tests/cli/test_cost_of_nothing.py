@@ -11,6 +11,8 @@ import pytest
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
+pytestmark = pytest.mark.e2e
+
 _ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = (
     "cryptography",

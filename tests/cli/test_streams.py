@@ -9,6 +9,8 @@ import pytest
 
 from tests.fakes.workloads import FakeProject
 
+pytestmark = pytest.mark.e2e
+
 FULL = Path("/dev/full")
 LINES = [
     pytest.param(["generate", "--help"], id="help"),

@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = ("doit", "jinja2", "yaml")
 FORBIDDEN_PARTS = ("tasks", "steps", "kube", "images", "policy", "cli", "report", "local", "mesh")

@@ -62,6 +62,7 @@ def serve_and_die(folder: Path) -> None:
     LockPresence(folder).announce()
 
 
+@pytest.mark.e2e
 def test_a_process_that_is_gone_serves_no_more(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=serve_and_die, args=(tmp_path,))
     process.start()

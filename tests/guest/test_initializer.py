@@ -403,6 +403,7 @@ def test_a_volume_that_is_not_opened_is_status_3_with_what_to_do(
     assert said == ["error: the volume is damaged (nothing was changed)"]
 
 
+@pytest.mark.e2e
 def test_the_process_ends_with_status_1_if_a_device_is_no_path(
     run_module: Callable[..., tuple[int, str]],
 ) -> None:
@@ -414,6 +415,7 @@ def test_the_process_ends_with_status_1_if_a_device_is_no_path(
     assert "error: CRYPTSETUP_DEVICE is 'csi0', wanted paths of devices" in said
 
 
+@pytest.mark.e2e
 def test_the_process_ends_with_status_2_when_terminated_while_waiting(
     run_module: Callable[..., tuple[int, str]], tmp_path: Path, processor_folder: Path
 ) -> None:

@@ -12,6 +12,8 @@ from contrast_tasks.images.documents import digest_of
 from tests.fakes.images import MadeImage, file, make_image, tar, write_images
 from tests.images.test_archives import END, SPARSE_START, header, padded, pax
 
+pytestmark = pytest.mark.e2e
+
 # Both far above what an honest image needs, and far below what these want. The interpreter and its modules are in them.
 MEMORY_BYTES = 768 << 20
 CPU_S = 60

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.e2e
 def test_imports_follow_the_contracts() -> None:
     code = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.e2e
 def test_the_source_archive_can_be_installed_tested_and_run(tmp_path: Path) -> None:
     build(tmp_path, "sdist")
     (archive,) = tmp_path.glob("*.tar.gz")
@@ -55,6 +56,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.e2e
 def test_type_checkers_read_the_packages_of_the_wheel(unpacked: Path) -> None:
     assert (unpacked / "contrast_tasks" / "py.typed").is_file()
     assert (unpacked / "coordinator" / "py.typed").is_file()

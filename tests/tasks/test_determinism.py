@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.workloads import FakeProject, make_project
+
+pytestmark = pytest.mark.e2e
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -67,6 +67,7 @@ def test_plain_doit_runs_the_same_graph(terminal: Terminal, project: FakeProject
     assert project.outputs() == by_doit
 
 
+@pytest.mark.e2e
 def test_plain_doit_lists_tasks_before_anything_has_run(
     terminal: Terminal, project: FakeProject
 ) -> None:
@@ -80,6 +81,7 @@ def test_plain_doit_lists_tasks_before_anything_has_run(
     assert project.outputs() == {}
 
 
+@pytest.mark.e2e
 def test_plain_doit_shows_findings_with_their_place(
     terminal: Terminal, project: FakeProject
 ) -> None:
@@ -93,6 +95,7 @@ def test_plain_doit_shows_findings_with_their_place(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.e2e
 def test_plain_doit_shows_warnings_and_that_there_is_nothing_to_do(
     terminal: Terminal, project: FakeProject
 ) -> None:
@@ -106,6 +109,7 @@ def test_plain_doit_shows_warnings_and_that_there_is_nothing_to_do(
     assert second.stdout == "up to date\n"
 
 
+@pytest.mark.e2e
 def test_plain_doit_tells_what_the_manifest_lacks_and_fails_each_time(
     terminal: Terminal, project: FakeProject
 ) -> None:
@@ -121,6 +125,7 @@ def test_plain_doit_tells_what_the_manifest_lacks_and_fails_each_time(
     assert (project.root / "manifest.json").exists()
 
 
+@pytest.mark.e2e
 def test_plain_doit_cleans_outputs_and_nothing_else(
     terminal: Terminal, project: FakeProject
 ) -> None:
@@ -136,6 +141,7 @@ def test_plain_doit_cleans_outputs_and_nothing_else(
     assert project.outputs() == outputs
 
 
+@pytest.mark.e2e
 def test_plain_doit_refuses_bad_settings_with_their_place(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -19,6 +19,8 @@ from tests.fakes.commands import Terminal
 from tests.fakes.signals import interruptible
 from tests.fakes.workloads import FakeProject
 
+pytestmark = pytest.mark.e2e
+
 _ROOT = Path(__file__).resolve().parents[2]
 _DRIVER = textwrap.dedent(
     """

@@ -21,6 +21,8 @@ from contrast_tasks.settings.model import FILE_NAME
 if TYPE_CHECKING:
     from contrast_tasks.settings.edit import Change
 
+# Whether memory suffices is known once there is some.
+_ROUNDS = 3
 EXAMPLE = "lint --output sarif > findings.sarif"
 
 
@@ -103,13 +105,14 @@ def _fix(context: Context, flags: dict[str, Any], least: Severity, *, is_written
 
     report = _lint(context, flags, least)
     certain, choices = answers_to(report.findings, context.settings(**flags))
-    if is_written and certain:
-        path = context.root / FILE_NAME
+    path, rounds = context.root / FILE_NAME, _ROUNDS if is_written else 0
+    while certain and rounds:
         text = path.read_bytes().decode() if path.is_file() else ""
         write_atomic(path, with_changes(text, certain).encode())
         context.console.say(f"wrote {FILE_NAME}: {number_of(len(certain), 'setting')}")
         report = _lint(context, flags, least)
         certain, choices = answers_to(report.findings, context.settings(**flags))
+        rounds -= 1
     context.console.show(report.findings)
     if certain:
         context.console.data(tables_text(certain))

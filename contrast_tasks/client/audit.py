@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from contrast_tasks import catalogue
 from contrast_tasks.client.audit_policy import describe_policy
-from contrast_tasks.client.audit_report import Audit, AuditedManifest, AuditedWorkload, Since
+from contrast_tasks.client.audit_report import AuditedManifest, AuditedWorkload, AuditReport, Since
 from contrast_tasks.client.audit_trust import describe_trust
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, certificate_sha256
 from contrast_tasks.client.policy_files import load_policies
@@ -39,7 +39,7 @@ class _Generation:
     manifest: "Manifest"
 
 
-def run_audit(settings: Settings, *, folder: Path | None = None, mark: bool = False) -> Audit:
+def run_audit(settings: Settings, *, folder: Path | None = None, mark: bool = False) -> AuditReport:
     """Return the report on the files of `verify` in `folder`, by default verify/ of the project.
 
     mark: note that the manifest in force was audited, so that later reports say what changed since.
@@ -56,7 +56,7 @@ def run_audit(settings: Settings, *, folder: Path | None = None, mark: bool = Fa
                 hint=f"run '{command('verify')}' again",
             )
     newest = generations[-1]
-    audit = Audit(
+    audit = AuditReport(
         folder=place.name,
         root_ca_sha256=_ca_sha256(place, ROOT_CA_FILE),
         mesh_ca_sha256=_ca_sha256(place, MESH_CA_FILE),

@@ -3,13 +3,13 @@
 from typing import Any
 
 from contrast_tasks.client.audit_picture import connections, draw
-from contrast_tasks.client.audit_report import Audit
+from contrast_tasks.client.audit_report import AuditReport
 from contrast_tasks.resources import read_text
 
 _TEMPLATE = "templates/audit/page.html.j2"
 
 
-def render_page(audit: Audit) -> str:
+def render_page(audit: AuditReport) -> str:
     """Return the page; equal reports give equal pages. Every text of a manifest or policy is escaped."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup

@@ -62,7 +62,7 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
+class AuditReport:
     """The whole report. since: None before the first audit."""
 
     folder: str
@@ -114,7 +114,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _heading(audit: Audit) -> Iterator[str]:
+def _heading(audit: AuditReport) -> Iterator[str]:
     yield f"audit of {audit.folder}/: {number_of(len(audit.generations), 'manifest')}"
     for label, digest in (("root CA", audit.root_ca_sha256), ("mesh CA", audit.mesh_ca_sha256)):
         if digest:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contrast_tasks.client.audit_report import Audit
+from contrast_tasks.client.audit_report import AuditReport
 from contrast_tasks.client.recover import RecoverResult
 from contrast_tasks.client.set import SetResult
 from contrast_tasks.client.verify import VerifyResult
@@ -37,7 +37,7 @@ VERIFIED = VerifyResult(
 )
 
 
-AUDITED = Audit(
+AUDITED = AuditReport(
     folder="verify",
     root_ca_sha256="a",
     mesh_ca_sha256="b",

@@ -14,16 +14,15 @@ from http import HTTPStatus
 from contrast_tasks import __version__
 from contrast_tasks.api import attest
 from contrast_tasks.api.errors import REASON_ARGUMENT, REASON_INTERNAL
-from contrast_tasks.api.limits import MAX_HISTORY_BYTES
 from contrast_tasks.decode import DecodeError
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.history import HistoryCorrupt
 from coordinator.listener import Answer, Request
-from coordinator.refusal import refusal_from
+from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State
-from coordinator.store.base import StoreError
 from coordinator.unavailable import InRecovery, NoManifest
+from coordinator.userapi import check_answer_size
 
 _log = logging.getLogger("coordinator.attest")
 
@@ -52,6 +51,8 @@ class Attestation:
         except (NoManifest, InRecovery) as err:
             told = refusal_from(err)
             return _refusal(HTTPStatus.PRECONDITION_FAILED, told.reason, str(told))
+        except Refusal as err:
+            return _refusal(HTTPStatus.PRECONDITION_FAILED, err.reason, str(err))
         except ContrastError as err:
             _log.warning("Attest refused: %s", err)
         except Exception:  # noqa: BLE001  # the outermost handler of a request
@@ -83,8 +84,7 @@ class Attestation:
                 if not state.documents.is_whole:
                     # The answer has no member for gaps; the user API has.
                     raise HistoryCorrupt("the history has a gap")
-                if state.documents.size > MAX_HISTORY_BYTES:
-                    raise StoreError("the history is too large for an answer over http")
+                check_answer_size(state.documents, "attestation over http")
                 rest = attest.render_state(
                     state.documents.manifests,
                     state.documents.policies.values(),

@@ -167,11 +167,7 @@ def get_manifests(
     """Return all manifests up to the one in force, their policies, and the certificates of its generation."""
     state = guard.current()
     documents = state.documents
-    if documents.size > MAX_HISTORY_BYTES:
-        raise Refusal(
-            REASON_ANSWER_SIZE,
-            f"the history has {documents.size} bytes, GetManifests returns at most {MAX_HISTORY_BYTES}",
-        )
+    check_answer_size(documents, "GetManifests")
     lost = [
         pb.LostManifest(Index=index, Hash=generation.manifest_hash)
         for index, generation in enumerate(documents.generations)
@@ -187,6 +183,15 @@ def get_manifests(
         MeshCA=state.ca.mesh_ca_pem,
         LatestTransition=_latest(state),
     )
+
+
+def check_answer_size(documents: Documents, call: str) -> None:
+    """Refuse a call whose answer would have the whole history, if that is too large."""
+    if documents.size > MAX_HISTORY_BYTES:
+        raise Refusal(
+            REASON_ANSWER_SIZE,
+            f"the history has {documents.size} bytes, {call} returns at most {MAX_HISTORY_BYTES}",
+        )
 
 
 def get_packed(

@@ -266,6 +266,18 @@ def test_what_fails_inside_is_told_by_the_log_only(
     assert "/dev/sev-guest" in caplog.text
 
 
+def test_a_history_that_is_too_large_for_an_answer_is_told(
+    guard: Guard, curl: Curl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(guard, tiny_manifest(), POLICY)
+    monkeypatch.setattr("coordinator.userapi.MAX_HISTORY_BYTES", 10)
+
+    got = curl.post(BODY)
+
+    assert (got.status, got.document["code"]) == (412, "answer_too_large")
+    assert got.document["error"].endswith("attestation over http returns at most 10")
+
+
 def test_a_document_that_is_missing_in_the_store_is_no_answer(
     guard: Guard, store: MemoryStore, curl: Curl
 ) -> None:

@@ -1,5 +1,6 @@
-"""Many at once: hostile connections, which cost little and keep nobody out, and honest callers during updates."""
+"""A Coordinator in trouble: hostile connections by the thousand, callers during updates, a disk that is full."""
 
+import contextlib
 import http.client
 import os
 import subprocess
@@ -17,11 +18,13 @@ from typing import NamedTuple, Self
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.api import userapi
+from contrast_tasks.api import extension, userapi
+from contrast_tasks.api.errors import CoordinatorFailed
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.releases.table import V1_16
 from tests.coordinator.test_process import (
+    AS_ROOT,
     COORDINATOR_HASH,
     POLICIES,
     ROOT,
@@ -161,6 +164,60 @@ def test_a_thousand_callers_during_fifty_updates_each_see_one_generation_whole(
         assert history.latest_transition.transition_hash == chain(contents[:generation])
     # Many of them met an update.
     assert len({len(history.manifests) for history in histories}) > 10
+
+
+@AS_ROOT
+def test_a_small_disk_that_is_full_and_free_again_loses_nothing(
+    tmp_path: Path, owner: Caller
+) -> None:
+    processor = SimulatedProcessor.load_or_create(tmp_path / "processor")
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    key = ec.generate_private_key(ec.SECP256R1())
+    state = tmp_path / "state"
+    state.mkdir()
+    mounted = (
+        f'mount -t tmpfs -o size=512k none {state} && exec {sys.executable} -m coordinator "$@"'
+    )
+    command = ("unshare", "--mount", "sh", "-c", mounted, "sh")
+    with (
+        started(state, environment(tmp_path), command=command) as running,
+        user_api(running, manifest, owner) as channel,
+    ):
+        inside = Path(f"/proc/{running.process.pid}/root{state}")
+
+        def put() -> None:
+            userapi.set_manifest(channel, content, POLICIES, 30)
+
+        def assert_refused(generations: int) -> None:
+            """Nothing can be set, and everything else goes on."""
+            with pytest.raises(CoordinatorFailed, match="store cannot be read or written"):
+                put()
+            assert len(userapi.get_manifests(channel, 30).manifests) == generations
+            assert new_cert(running, processor, key, WEB_POLICY).workload_secret
+
+        put()
+        filler = inside / "filler"
+        fill(filler)
+        assert_refused(1)
+        filler.unlink()
+        put()
+        history = userapi.get_manifests(channel, 30)
+        entries = extension.get_audit_log(channel, 30)
+
+    assert history.manifests == (content,) * 2
+    events = [entry.members["event"] for entry in entries.entries]
+    assert events.count("set") == 2
+    # It was in memory while nothing could be written.
+    assert "set-refused" in events
+    assert "dropped" not in events
+
+
+def fill(path: Path) -> None:
+    """Write until there is no space left."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(512)):
+            pass
 
 
 def read_all(running: Running) -> list[str]:

@@ -15,7 +15,9 @@ from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.sizes import LIMIT_BYTES, applied_bytes
 from contrast_tasks.platforms import platform
+from contrast_tasks.prepare.coordinator import render_coordinator
 from contrast_tasks.releases.table import V1_12, V1_15, V1_21, Release
+from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.deployment import Project
@@ -422,6 +424,42 @@ def test_the_api_server_takes_what_installs_a_runtime_and_what_removes_it(
         f"{handler}-nodeinstaller",
         f"{handler}-nodeuninstaller",
     }
+
+
+@pytest.mark.parametrize(
+    ("release", "components"),
+    [
+        (V1_12, ComponentSettings().replace(are_declared_reference=True)),
+        (V1_15, ComponentSettings()),
+        (V1_21, ComponentSettings()),
+    ],
+)
+def test_the_api_server_knows_every_field_of_the_coordinators_resources(
+    server: AnyServer, tmp_path: Path, release: Release, components: ComponentSettings
+) -> None:
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", context="test-cluster")
+    text = render_coordinator(release, components, replicas=3, with_metrics=True)
+
+    done = subprocess.run(
+        [
+            *("kubectl", "--kubeconfig", str(kubeconfig), "apply", "--server-side"),
+            *("--validate=strict", "-f", "-"),
+        ],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    found = server.cluster.get(Key(kind("StatefulSet"), "default", "coordinator"))
+    ports = {
+        each["containerPort"]
+        for each in found["spec"]["template"]["spec"]["containers"][0]["ports"]
+    }
+    # Source: docs/internals/releases.md 5.5.
+    assert ports == {1313, 7777, 8200, 9102, *([1314] if release is V1_21 else [])}
+    assert found["spec"]["replicas"] == 3
 
 
 @pytest.mark.parametrize(("more", "code"), [(-1000, 0), (1000, 1)])

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         if pod.restarts:
             line += f"  {number_of(pod.restarts, 'restart')}"
         context.console.data(f"{line}  {pod.message}".rstrip() + "\n")
-    if arguments.wait and not result.running:
+    if arguments.wait and not result.running and not result.behind:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
     if result.behind:
         logs = (

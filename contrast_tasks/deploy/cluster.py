@@ -26,6 +26,9 @@ _WARNING = "Warning: "
 _WAITS = re.compile(r"--timeout=(\d+)s")
 _WHICH_CLUSTER = "choose a context with 'kubectl config use-context', or --context"
 _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
+# kubectl goes on with what to do about conflicts by its own options.
+_ADVICE = "Please review the fields above"
+_PLACE_ABSENT = re.compile(r'namespaces "([^"]+)" not found')
 # Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
 _STDIN = re.compile(r' ?"?STDIN"?:?')
 
@@ -141,11 +144,14 @@ def _verb(arguments: Sequence[str]) -> str:
 def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
     """Return the error of a kubectl that failed; lines: its error output."""
     told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
-    message = _STDIN.sub("", "\n".join(told or lines))
+    message = _STDIN.sub("", "\n".join(dict.fromkeys(told or lines)))
     hint = ""
     if _CONFLICT.search(message):
+        message = message.partition(_ADVICE)[0].rstrip()
         # For example after `kubectl apply` of the same objects without --server-side.
         hint = "another tool owns these fields; deploy --take-over sets them all the same"
+    elif absent := _PLACE_ABSENT.search(message):
+        hint = f"make it with 'kubectl create namespace {absent[1]}', or add it to the sources"
     verb = _verb(arguments)
     return KubectlFailed(f"kubectl {verb} failed: {message or 'it said nothing'}", hint=hint)
 

@@ -209,7 +209,8 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
     coordinators = [each for each, item in live.items() if not everything and _is_coordinator(item)]
     kept = {each for each in live if each.kind in KEPT_KINDS or each in coordinators}
     kept |= {each for each in live if coordinators and _serves_coordinator(each)}
-    for each in coordinators:
+    running = [each for each in coordinators if live[each].value["spec"].get("replicas") != 0]
+    for each in running:
         # By the same manager as deploy, whose next apply would meet a conflict otherwise.
         cluster.apply([_without_pods(live[each])], take_over=True)
         say(f"{each.key} has no replicas now; its history stays, 'stop --all' removes it")
@@ -224,7 +225,7 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
         inventory.write(left)
     else:
         inventory.remove()
-    return bool(live)
+    return bool(gone or running)
 
 
 def _id(item: Annotated, place: Target) -> Id:

@@ -21,7 +21,8 @@ RELAY = "port-forwarder-coordinator"
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 _START_S, _PAUSE_S = 30.0, 1.0
 # What kubectl says of a pod that is still to come.
-_PASSING = ("is not running", "timed out waiting for the condition")
+_NO_POD = "timed out waiting for the condition"
+_PASSING = ("is not running", "found no pod")
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,8 @@ def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterato
         yield address
         return
     target = relay if relay in found else service
-    words = cluster.command("port-forward", "--address=127.0.0.1", *named(target))
+    patience = f"--pod-running-timeout={min(_START_S, max(1.0, limit_s)):.0f}s"
+    words = cluster.command("port-forward", "--address=127.0.0.1", patience, *named(target))
     with Forward(words, port, limit_s=limit_s, say=say) as forward:
         say(
             f"coordinator {forward.address}, which kubectl forwards to {target.key}: "
@@ -119,7 +121,7 @@ class Forward:
                 text=True,
                 errors="replace",
             )
-        limit = threading.Timer(_START_S, process.kill)
+        limit = threading.Timer(2 * _START_S, process.kill)
         limit.start()
         try:
             listens = _LISTENS.match(_output(process).readline())
@@ -143,6 +145,11 @@ class Forward:
             return ClusterError(
                 "kubectl port-forward reaches nothing in the pod; most nodes forward no ports into virtual machines",
                 hint="wait until the Service has an address, or run a relay: docs/howto/cluster.md",
+            )
+        if _NO_POD in text:
+            return ClusterError(
+                "kubectl port-forward found no pod of the coordinator that runs",
+                hint=f"'{command('status')}' tells why",
             )
         return refused(["port-forward"], text.strip().splitlines())
 

@@ -220,6 +220,7 @@ def test_fields_of_another_tool_are_taken_over_on_request_only(
 
     with pytest.raises(ClusterError, match='conflict with "other"') as caught:
         deploy(project, cluster, said)
+    assert "--force-conflicts" not in str(caught.value)
     assert "deploy --take-over" in caught.value.hint
 
     done = deploy(project, cluster, said, take_over=True)
@@ -248,6 +249,18 @@ def test_what_is_gone_from_the_sources_is_told_and_removed_on_request(
     assert "shop" in [one["metadata"]["name"] for one in server.cluster.list(NAMESPACES)[1]]
 
 
+def test_a_namespace_that_nobody_has_made_is_told_once(
+    project: Project, server: AnyServer, tmp_path: Path, said: list[str]
+) -> None:
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig", namespace="other")
+
+    with pytest.raises(ClusterError) as caught:
+        deploy(project, Kubectl(Access(kubeconfig=str(kubeconfig))), said)
+
+    assert str(caught.value).count('namespaces "other" not found') == 1
+    assert "kubectl create namespace other" in caught.value.hint
+
+
 def test_jobs_whose_names_the_server_completes_are_made_each_time(
     project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
@@ -273,6 +286,7 @@ def test_stop_removes_what_was_deployed_but_the_coordinators_history(
     coordinator = server.cluster.get(Key(kind("StatefulSet"), "default", "coordinator"))
     assert coordinator["spec"]["replicas"] == 0
     assert names(server, "Deployment") == []
+    assert not run_stop(settings(project), say=said.append, cluster=cluster)
     text = "spec:\n  replicas: 1\n"
     file = project.root / "build" / "deployment" / "coordinator.yml"
     file.write_text(file.read_text().replace("spec:\n", text, 1))

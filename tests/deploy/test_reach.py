@@ -99,6 +99,20 @@ def test_the_address_is_that_of_its_load_balancer(
     assert said == ["coordinator 203.0.113.7:1313"]
 
 
+def test_a_coordinator_without_any_pod_is_told(
+    cluster: Kubectl, any_server: AnyServer, said: list[str]
+) -> None:
+    make_service(any_server)
+
+    with (
+        pytest.raises(ClusterError, match="found no pod of the coordinator") as caught,
+        reached(cluster, 1313, limit_s=0, say=said.append),
+    ):
+        pass
+
+    assert "status" in caught.value.hint
+
+
 @ON_FAKE
 def test_without_a_load_balancer_a_manifest_is_set_through_a_forwarded_port(
     cluster: Kubectl, server: KubeServer, said: list[str], tmp_path: Path

@@ -152,10 +152,10 @@ P256 = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         pytest.param({"seed": bytes(64)}, id="another-seed"),
         pytest.param({"seed": b""}, id="no-seed"),
         pytest.param({"salt": bytes(31)}, id="short-salt"),
-        pytest.param({"mesh_ca_key_pem": b""}, id="no-key"),
-        pytest.param({"mesh_ca_key_pem": b"no pem"}, id="no-pem"),
+        pytest.param({"mesh_ca_key_pem": b""}, id="17.3 no-key"),
+        pytest.param({"mesh_ca_key_pem": b"no pem"}, id="17.3 no-pem"),
         pytest.param({"mesh_ca_key_pem": P256}, id="another-curve"),
-        pytest.param({"manifest": b"{}"}, id="another-manifest"),
+        pytest.param({"manifest": b"{}"}, id="17.3 another-manifest"),
         pytest.param({"transition_hash": bytes(32)}, id="another-transition"),
     ],
 )

@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from contrast_tasks.api import userapi_pb2 as pb
-from coordinator.presence import LockPresence
-from coordinator.refusal import Refusal
+from coordinator.presence import Alone, LockPresence
+from coordinator.refusal import Refusal, refusal_from
 from coordinator.store.base import StoreError
 from coordinator.store.memory import MemoryStore
 from coordinator.userapi import recover, set_manifest
@@ -97,6 +97,32 @@ def test_recovery_is_refused_while_another_one_serves_unless_forced(
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.reason == "peers_available"
     assert second.status().name == "recovery"
+    request.Force = True
+    recover(request, seedshare_owner.identity, second)
+    assert second.status().name == "final"
+
+
+def test_16_recovery_needs_to_know_of_others_unless_forced(
+    store: MemoryStore, seedshare_owner: Caller
+) -> None:
+    class Unknown(Alone):
+        """Others cannot be listed."""
+
+        def others(self) -> list[str]:
+            raise StoreError("cannot list pods")
+
+    first = make_guard(store)
+    manifest = tiny_manifest(seedshare_owners=[seedshare_owner.pkcs1_hex])
+    set_manifest(pb.SetManifestRequest(Manifest=manifest, Policies=[POLICY]), NOBODY, first)
+    engine = first.current().engine
+    second = make_guard(store)
+    second.presence = Unknown()
+    request = pb.RecoverRequest(Seed=engine.seed, Salt=engine.salt)
+
+    with pytest.raises(StoreError) as caught:
+        recover(request, seedshare_owner.identity, second)
+
+    assert refusal_from(caught.value).code is grpc.StatusCode.INTERNAL
     request.Force = True
     recover(request, seedshare_owner.identity, second)
     assert second.status().name == "final"

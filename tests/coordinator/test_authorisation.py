@@ -1,4 +1,5 @@
 import hashlib
+import json
 
 import grpc
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contrast_tasks.api import userapi_pb2 as pb
+from contrast_tasks.findings import FindingsError
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.trusted_guests import ReferenceValues
@@ -81,3 +83,14 @@ def test_whoever_is_in_neither_list_may_not_update() -> None:
         authorise_update(new_owner().spki, by_key)
     with pytest.raises(Refusal, match="setting manifest is disabled"):
         authorise_update(owner.spki, by_key.replace(workload_owner_pub_keys=()))
+
+
+@pytest.mark.parametrize("digits", ["", "00", "ab" * 31])
+def test_17_10_a_policy_hash_that_is_too_short_is_refused_and_not_padded(digits: str) -> None:
+    """Zeros behind it would make it the hash of a guest that names no policy."""
+    manifest = {"Policies": {digits: {"SANs": ["web"]}}}
+
+    with pytest.raises(FindingsError) as caught:
+        parse_manifest(json.dumps(manifest).encode())
+
+    assert "M012" in {finding.entry.code for finding in caught.value.findings}

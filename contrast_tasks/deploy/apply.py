@@ -9,6 +9,7 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
 from contrast_tasks.deploy import on_cluster
 from contrast_tasks.deploy.cluster import ROLLED_OUT, Access, Kubectl
+from contrast_tasks.deploy.inventory import KEPT_KINDS
 from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.deploy.select import select
 from contrast_tasks.errors import ClusterError, ContrastError, UsageError
@@ -144,7 +145,7 @@ def _deploy_to_cluster(
             say(f"{what} {key}")
     for key in done.gone:
         say(f"{key} is no longer in the deployment, and still on the cluster")
-    if done.gone and not prune:
+    if not prune and any(key.split("/")[-2] not in KEPT_KINDS for key in done.gone):
         say(f"  hint: '{command('deploy --prune')}' removes it")
     return DeployResult(
         platform=settings.platform,

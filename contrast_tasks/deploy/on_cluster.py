@@ -24,6 +24,8 @@ Say = Callable[[str], None]
 
 # Needed by what lies in them, or is of them.
 _FIRST = ("Namespace", "CustomResourceDefinition")
+# Of a Deployment's controller.
+_REVISION = "deployment.kubernetes.io/revision"
 # Kinds without a namespace, of those that deployments usually have; the API server corrects the rest.
 _CLUSTER_WIDE = frozenset(
     {
@@ -265,10 +267,20 @@ def _kubectl_name(each: Id) -> str:
 def _change(before: Json | None, after: Json | None) -> str:
     if before is None:
         return "created"
-    versions = [
-        one.at("metadata").at("resourceVersion").value for one in (before, after) if one is not None
-    ]
-    return "unchanged" if len(set(versions)) == 1 else "changed"
+    return "unchanged" if after is not None and _kept(before) == _kept(after) else "changed"
+
+
+def _kept(item: Json) -> dict[str, Any]:
+    """Return an object without what the API server and controllers write meanwhile."""
+    obj: dict[str, Any] = item.value
+    metadata = {
+        name: value
+        for name, value in obj["metadata"].items()
+        if name not in {"resourceVersion", "managedFields"}
+    }
+    notes = metadata.get("annotations") or {}
+    metadata["annotations"] = {key: value for key, value in notes.items() if key != _REVISION}
+    return {**obj, "metadata": metadata, "status": None}
 
 
 def _keys(changes: dict[Id, str], wanted: str) -> tuple[str, ...]:

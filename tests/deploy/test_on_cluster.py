@@ -154,6 +154,7 @@ def test_namespaces_come_before_what_lies_in_them_though_their_file_comes_last(
 
     assert "Namespace/shop" in done.started
     assert names(server, "Service", "shop") == ["api"]
+    assert not deploy(project, cluster, said).changed
 
 
 def test_an_object_that_the_server_refuses_is_told_before_anything_is_applied(
@@ -244,6 +245,9 @@ def test_what_is_gone_from_the_sources_is_told_and_removed_on_request(
 
     assert done.stopped == ("shop/Service/api",)
     assert names(server, "Service", "shop") == []
+    said.clear()
+    deploy(project, cluster, said)
+    assert not any("--prune" in line for line in said)
     # Others may use it too.
     assert "Namespace/shop is no longer in the deployment, and still on the cluster" in said
     assert "shop" in [one["metadata"]["name"] for one in server.cluster.list(NAMESPACES)[1]]

@@ -304,3 +304,27 @@ def test_an_owner_signs_a_packed_update_too(guard: Guard, owner: Caller) -> None
 
     assert guard.current().generation == 2
     assert refused(lambda: set_packed(signed, NOBODY, guard)).reason == "bad_signature"
+
+
+@pytest.mark.sweep
+def test_ten_thousand_workloads_and_the_coordinator_are_set_and_found_again(
+    store: MemoryStore,
+) -> None:
+    rules = b"package agent_policy\n" + b"# rules\n" * 3000
+    documents = [rules + b"%d" % number for number in range(10_001)]
+    names = [hashlib.sha256(each).hexdigest() for each in documents]
+    manifest = tiny_manifest({name: {"SANs": [f"web-{name[:8]}", "*"]} for name in names})
+    tails = [b"%d" % number for number in range(10_001)]
+    packed = pack([rules, *tails], [[0, number + 1] for number in range(10_001)])
+    guard = make_guard(store)
+
+    set_packed(request(manifest, pack_of(manifest), packed), NOBODY, guard)
+
+    again = restarted(guard, store)
+    assert again.current().manifest_bytes == manifest
+    assert again.current().documents.policy_names == set(names)
+    assert again.current().documents.is_whole
+    assert (
+        sum(map(len, (store.get(f"packs/{name}") for name in store.names("packs")))) < 1024 * 1024
+    )
+    assert refused(lambda: fetch(again)).reason == "answer_too_large"

@@ -42,16 +42,26 @@ class DocumentError(ValueError):
 class PolicyDocument(Record):
     """A policy in its document.
 
-    content: the hashed bytes. policy: the text inside. algorithm, digest: of the hash over content. others: name and text
+    content: the hashed bytes. algorithm, digest: of the hash over content. others: name and text
     of the files that initdata has besides the policy.
     """
 
     channel: Channel
     content: bytes
-    policy: bytes
     algorithm: str
     digest: bytes
     others: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def policy(self) -> bytes:
+        """Return the text inside, taken out anew each time: whoever holds thousands of documents rarely needs it."""
+        match self.channel:
+            case "plain":
+                return self.content
+            case "gzip":
+                return decompress(self.content, _MAX_BYTES)
+            case "initdata":
+                return parse_initdata(self.content).data[POLICY_FILE].encode()
 
     @property
     def key_hex(self) -> str:
@@ -119,18 +129,18 @@ def parse_document(content: bytes) -> PolicyDocument:
 
 
 def _of_text(content: bytes) -> PolicyDocument:
-    return _hashed("plain", content, content)
+    return _hashed("plain", content)
 
 
 def _of_gzip(content: bytes) -> PolicyDocument:
-    return _hashed("gzip", content, decompress(content, _MAX_BYTES))
+    # Whether it can be read is said here.
+    decompress(content, _MAX_BYTES)
+    return _hashed("gzip", content)
 
 
-def _hashed(channel: Channel, content: bytes, policy: bytes) -> PolicyDocument:
+def _hashed(channel: Channel, content: bytes) -> PolicyDocument:
     digest = hashlib.sha256(content).digest()
-    return PolicyDocument(
-        channel=channel, content=content, policy=policy, algorithm="sha256", digest=digest
-    )
+    return PolicyDocument(channel=channel, content=content, algorithm="sha256", digest=digest)
 
 
 def _of_initdata(content: bytes) -> PolicyDocument:
@@ -138,7 +148,6 @@ def _of_initdata(content: bytes) -> PolicyDocument:
     return PolicyDocument(
         channel="initdata",
         content=content,
-        policy=read.data[POLICY_FILE].encode(),
         algorithm=read.algorithm,
         digest=read.digest,
         others=tuple(item for item in sorted(read.data.items()) if item[0] != POLICY_FILE),

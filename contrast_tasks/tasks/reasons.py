@@ -39,7 +39,8 @@ def reasons_of(tasks: Sequence[Task], *, database: str = DATABASE) -> list[TaskR
         rule = task.uptodate[0][0] if task.uptodate else None
         values = recorded.get(task.name, {})
         why: list[str] = []
-        if isinstance(rule, Fresh):
+        # What plain doit ends with makes nothing, and our own command line never runs it.
+        if isinstance(rule, Fresh) and task.name != "generate":
             why = rule.reasons(values)
             found.append(
                 TaskReasons(

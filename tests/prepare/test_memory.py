@@ -7,7 +7,12 @@ import pytest
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.kube.documents import parse_documents
 from contrast_tasks.platforms import platform
-from contrast_tasks.prepare.memory import check_memory_bound, image_memory
+from contrast_tasks.prepare.memory import (
+    NOT_IN_GUEST,
+    ImageMemory,
+    check_memory_bound,
+    image_memory,
+)
 from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.commands import Terminal
@@ -173,15 +178,11 @@ def test_memory_for_our_own_images_is_what_they_take_unpacked_and_while_they_are
     )
     lock = Lock([image("a:1", 300, stored=100), image("b:1", 50, stored=7)])
 
-    assert image_memory(settings, lock) == (400, 57)
-    assert image_memory(settings.replace(platform="local"), lock) == (0, 0)
-    assert image_memory(
-        settings.replace(components=ours.replace(are_declared_reference=True)), lock
-    ) == (
-        0,
-        0,
-    )
-    assert image_memory(settings, Lock()) == (0, 0)
+    assert image_memory(settings, lock) == ImageMemory(400, 57)
+    assert image_memory(settings.replace(platform="local"), lock) == NOT_IN_GUEST
+    of_reference = settings.replace(components=ours.replace(are_declared_reference=True))
+    assert image_memory(of_reference, lock) == NOT_IN_GUEST
+    assert image_memory(settings, Lock()) == NOT_IN_GUEST
 
 
 def test_images_in_a_store_take_no_memory_but_that_of_what_holds_it() -> None:

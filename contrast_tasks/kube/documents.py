@@ -8,7 +8,6 @@ JSON is read as the YAML that it is; a file may have several objects one after t
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -21,7 +20,8 @@ from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Record
 
 BYTE_ORDER_MARK: Final = "\ufeff"
-_KEPT = 8
+# Of the texts of parsed files that are kept, in characters; parsed they take some fifty times that in bytes.
+_KEPT = 1_000_000
 
 # A document marker starts in column 1 and is never content; directives belong to the document below them. A pattern that
 # begins with a character is searched for ten times as fast as one that begins with a line.
@@ -176,13 +176,25 @@ def read_documents(text: str, file: str) -> tuple[list[Document], list[Finding]]
     return documents, findings
 
 
-@lru_cache(maxsize=_KEPT)
-def kept_documents(text: str, file: str) -> tuple[Sequence[Document], Sequence[Finding]]:
+_Read = tuple[Sequence[Document], Sequence[Finding]]
+_kept: dict[tuple[str, str], _Read] = {}
+
+
+def kept_documents(text: str, file: str) -> _Read:
     """Return what `read_documents` does, for callers that change nothing in it.
 
-    The last few files stay parsed: of a changed one first the index is made, then each workload, then the output.
+    The last files stay parsed: first the index is made of all, then each workload, which other processes do that are forked
+    in between, then the outputs.
     """
-    return read_documents(text, file)
+    found = _kept.get((text, file))
+    if found is None:
+        found = _kept[text, file] = read_documents(text, file)
+        excess = sum(len(each) for each, _ in _kept) - _KEPT
+        while excess > 0 and len(_kept) > 1:
+            oldest = next(iter(_kept))
+            del _kept[oldest]
+            excess -= len(oldest[0])
+    return found
 
 
 def _marker_starts(body: str) -> Iterator[int]:

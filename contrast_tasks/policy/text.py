@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from contrast_tasks import __version__
@@ -48,8 +50,14 @@ def render_block(block: dict[str, Any], rules: CompactRules = compact_rules) -> 
     for container in members.pop("containers"):
         members[f"container({_compact(container['name'])})"] = container
     for name, value in members.items():
-        lines.append(f"policy_{name}:={_text(_ordered(value))[0]}\n")
+        lines.append(f"policy_{name}:={_member(_encode(value))}\n")
     return "".join(lines).encode()
+
+
+@lru_cache(maxsize=64)
+def _member(value: str) -> str:
+    """Return a member of the data block as Rego, from its JSON; most pods of a project have most members in common."""
+    return _text(_ordered(json.loads(value)))[0]
 
 
 def has_our_rules(policy: bytes) -> bool:
@@ -180,4 +188,4 @@ def _ordered(value: Any) -> Any:
 
 def _compact(text: str) -> str:
     """Return a string as Rego: as in JSON, but as it is if it needs no escapes."""
-    return unescaped(_encode(text))
+    return unescaped(encode_basestring_ascii(text))

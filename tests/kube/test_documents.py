@@ -7,6 +7,7 @@ import pytest
 from contrast_tasks.kube.documents import (
     KubeError,
     decode,
+    kept_documents,
     line_of,
     location,
     parse_documents,
@@ -410,3 +411,13 @@ def test_the_text_of_a_document_does_not_depend_on_its_neighbours() -> None:
     among = parse_documents(f"---\n{POD}\n---\n{POD}", "a.yml")
 
     assert [document.text for document in among] == [alone, alone]
+
+
+def test_files_stay_parsed_as_long_as_their_texts_are_short() -> None:
+    first = kept_documents(POD, "a.yml")
+    again, other = kept_documents(POD, "a.yml"), kept_documents(POD, "b.yml")
+    kept_documents(f"{POD}# {'long ' * 200_000}\n", "c.yml")
+
+    assert again is first
+    assert [each.file for each in other[0]] == ["b.yml"]
+    assert kept_documents(POD, "a.yml") is not first

@@ -30,7 +30,7 @@ def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
         if answer is not None:
             path = answer.path
             is_shared = (path[-1], repr(answer.value)) in shared
-            if is_shared and path[:-1] not in _own(settings, path[-1]):
+            if is_shared and not _says_otherwise(settings, *path[1:]):
                 path = ("defaults", path[-1])
             kept = choices if _is_choice(finding) else certain
             kept.setdefault(path, []).append(finding)
@@ -64,13 +64,10 @@ def _shared(findings: Iterable[Finding], settings: Settings) -> set[tuple[str, s
     }
 
 
-def _own(settings: Settings, key: str) -> set[tuple[str, ...]]:
-    """Return the tables that say something else for a workload than [defaults] would."""
-    return {
-        ("workloads", name)
-        for name, table in settings.workloads.items()
-        if getattr(table, key, None) is not None
-    }
+def _says_otherwise(settings: Settings, workload: str, key: str) -> bool:
+    """Return whether a table of the workload, or a pattern, wins over what [defaults] would say."""
+    declared = settings.workload(workload)
+    return declared is not None and getattr(declared, key) is not None
 
 
 def _changes(found: dict[tuple[str, ...], list[Finding]]) -> Iterator[Change]:

@@ -133,10 +133,11 @@ def test_programs_get_the_answers_too(terminal: Terminal, shop: FakeProject) -> 
     assert document["result"]["choices"] == []
 
 
+@pytest.mark.parametrize("table", ["Deployment/web", "Deployment/w*"])
 def test_a_workload_that_says_otherwise_gets_its_own_answer(
-    terminal: Terminal, shop: FakeProject
+    terminal: Terminal, shop: FakeProject, table: str
 ) -> None:
-    shop.settings('[workloads."Deployment/web"]\ncpu_limits = true\n')
+    shop.settings(f'[workloads."{table}"]\ncpu_limits = true\n')
 
     terminal.run("lint", "--fix", "--write")
 

@@ -35,13 +35,12 @@ def coordinator_argument(
     arguments: argparse.Namespace,
     settings: "Settings",
     say: Callable[[str], None],
-    *,
-    limit_s: float,
 ) -> "Iterator[Given]":
     """Yield the Coordinator that was named, else what finds that of the cluster; None for that of this machine.
 
-    A port that is forwarded to it is until the end of the context. limit_s: how long its pod may take to run.
+    A port that is forwarded to it is until the end of the context. Its pod may take --timeout to run, where a command has that.
     """
+    limit_s = getattr(arguments, "timeout", 0.0)
     if arguments.coordinator is not None or not settings.platform or settings.is_local:
         given: str | None = arguments.coordinator
         yield given

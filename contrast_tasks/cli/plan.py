@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     found = planned.differences
     findings = _look_at_cluster(project, context)
     say = context.console.say
-    with coordinator_argument(arguments, now.settings, say, limit_s=0) as coordinator:
+    with coordinator_argument(arguments, now.settings, say) as coordinator:
         running = running_difference(
             now.settings,
             (now.root / project.paths.manifest).read_bytes(),

@@ -4,6 +4,7 @@ golden files are written anew by `--update-golden`, and reviewed as a diff.
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -46,6 +47,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files from what is found"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make a sweep of what comes after the first cases of a long table."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        first = item.get_closest_marker("first")
+        if first is not None:
+            table = item.nodeid.partition("[")[0]
+            seen[table] += 1
+            if seen[table] > first.args[0]:
+                item.add_marker("sweep")
 
 
 @pytest.hookimpl(trylast=True)

@@ -78,6 +78,7 @@ def written(project: FakeProject) -> dict[str, object]:
     return found
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "reference"])
 @pytest.mark.parametrize("release", ["v1.11.0", "v1.13.0", "v1.21.0"])
 def test_a_vendors_database_gets_an_encrypted_volume_that_its_policy_allows(
@@ -129,6 +130,7 @@ def test_generating_again_changes_nothing(postgres: FakeProject, terminal: Termi
     )
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("settings", [SILENT, TWO], ids=["one", "two"])
 def test_files_are_annotated_in_place_as_often_as_wanted(
     postgres: FakeProject, terminal: Terminal, settings: str

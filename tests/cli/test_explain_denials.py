@@ -149,6 +149,7 @@ EXTRA = """\
 """
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     ("codes", "origins"),
     [

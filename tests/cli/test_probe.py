@@ -359,6 +359,7 @@ def test_another_kind_of_machine_and_another_machine_are_added(
     assert overrides.tdx["mr_seam"] == "5e" * 48
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     "content",
     [

@@ -59,6 +59,7 @@ def verified(root: Path, path: Path, *more: Path) -> None:
     )
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize("path", WRITTEN, ids=NAMES)
 def test_a_manifest_of_any_release_can_be_verified_and_audited(tmp_path: Path, path: Path) -> None:
     verified(tmp_path, path)

@@ -160,6 +160,7 @@ def test_what_curl_receives_is_what_the_documentation_says(
     assert (project.root / "mesh-ca.pem").read_bytes() == base64.b64decode(document["mesh_ca"])
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("path", ["", "/", "/attest", "/contrast", "/contrast/attest/"])
 def test_a_proxy_may_stand_in_between_at_any_path(project: Project, apis: Apis, path: str) -> None:
     with relayed(apis.http_api, nothing) as relay:
@@ -207,6 +208,7 @@ def add_policy(document: dict[str, Any]) -> None:
     document["policies"].append(encoded(b"package evil\n"))
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     ("change", "kind"),
     [

@@ -45,6 +45,7 @@ def line_of(path: Path, annotation: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if f"{annotation}:" in line)
 
 
+@pytest.mark.first(5)
 @pytest.mark.parametrize(("release", "platform"), WRITTEN)
 def test_the_policies_of_annotated_yaml_are_those_of_its_manifest(
     tmp_path: Path, release: str, platform: str

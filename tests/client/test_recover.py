@@ -287,6 +287,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_history_that_was_changed_is_not_recovered_and_the_object_is_named(
     project: Project, processor: Path, damage: Damage

@@ -57,6 +57,7 @@ def test_a_value_of_any_bytes_may_be_as_large_as_an_object(store: Store) -> None
     assert store.get("packs/one") == value
 
 
+@pytest.mark.first(1)
 def test_many_values_are_stored_at_once(store: Store) -> None:
     store.set("foo/old", b"old")
 

@@ -175,6 +175,7 @@ def test_a_distribution_that_the_release_does_not_know_is_refused(
         )
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
 def test_every_platform_of_every_release_is_installed_and_removed(release: Release) -> None:
     for name in release.platforms:

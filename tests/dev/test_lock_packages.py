@@ -23,6 +23,7 @@ needs_apt = pytest.mark.skipif(
 )
 
 
+@pytest.mark.sweep
 def test_components_have_exactly_the_packages_that_they_import() -> None:
     listed = parse_pins(resources.read_bytes(LOCK), LOCK)
 

@@ -18,6 +18,7 @@ def locked(terminal: Terminal) -> LockedImage:
     return parse_lock((terminal.root / "contrast.lock").read_bytes()).images[APP]
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("case", "env"),
     [
@@ -41,6 +42,7 @@ def test_36_the_account_files_of_a_zstd_layer_are_read(reported: Reported) -> No
     assert "app:x:1000:1000::/:" in locked(reported("36-zstd-layer")).passwd
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     "case",
     [

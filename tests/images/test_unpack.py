@@ -385,6 +385,7 @@ MEMBERS = st.one_of(
 )
 
 
+@pytest.mark.sweep
 @settings(max_examples=150, deadline=None)
 @given(layers=st.lists(st.lists(MEMBERS, max_size=6), min_size=1, max_size=3))
 def test_whatever_an_image_holds_nothing_outside_of_the_root_is_touched(

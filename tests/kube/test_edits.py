@@ -240,6 +240,7 @@ def written(obj: dict[str, Any], style: str) -> str:
     return str(quoted)
 
 
+@pytest.mark.sweep
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     now=st.dictionaries(keys, values, max_size=4),

@@ -379,6 +379,7 @@ MANIFESTS = st.builds(
 )
 
 
+@pytest.mark.sweep
 @settings(max_examples=60, deadline=None)
 @given(MANIFESTS)
 def test_any_manifest_survives_writing_and_reading(manifest: Manifest) -> None:

@@ -65,6 +65,7 @@ def test_a_new_workload_owner_key_is_a_p384_key_in_sec1_form() -> None:
     assert len(workload_owner_digest(pem)) == 64
 
 
+@pytest.mark.sweep
 def test_a_new_seedshare_owner_key_has_4096_bits_in_pkcs1_form() -> None:
     pem = generate_seedshare_owner()
 

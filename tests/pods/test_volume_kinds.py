@@ -70,6 +70,7 @@ def test_these_kinds_are_allowed() -> None:
     )
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("kind", ALLOWED)
 def test_checks_and_policy_take_an_allowed_kind_by_the_same_use(kind: str) -> None:
     use = ATTACHED if VOLUME_KINDS[kind].reach is Reach.DEVICE else MOUNTED

@@ -306,6 +306,7 @@ BENT: list[tuple[str, str, Change]] = [
 ]
 
 
+@pytest.mark.first(20)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("code", "change"), [pytest.param(c, f, id=n) for n, c, f in BENT])
 def test_a_bent_container_is_denied(code: str, change: Change, engine: str) -> None:

@@ -54,6 +54,7 @@ PODS = {
 }
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("pod", "version", "engine"),
     rest_swept(
@@ -79,6 +80,7 @@ NODES = {
 }
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("release", NODES.values(), ids=lambda each: each.name)
 def test_a_pod_is_allowed_on_the_nodes_of_its_release(release: Release) -> None:
     data = derived(

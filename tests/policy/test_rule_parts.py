@@ -75,6 +75,7 @@ def test_rules_outside_of_a_part_name_nothing_that_it_defines(part: str) -> None
     assert (_heads(with_parts(RULES, PARTS)) - _heads(others)) & _names(others) == set()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("parts", [(), *((part,) for part in PARTS), tuple(PARTS)], ids=str)
 def test_every_rule_is_a_request_or_is_used(parts: tuple[str, ...]) -> None:
     rego = with_parts(RULES, parts)

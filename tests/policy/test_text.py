@@ -81,6 +81,7 @@ _IP = "valueFrom: {fieldRef: {fieldPath: status.podIP}}"
 _NOISE = 'é"\\\\`,] \U0001f600' * 300
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "fields",

@@ -954,6 +954,7 @@ def literal(value: Any) -> str:
     return str(value)
 
 
+@pytest.mark.sweep
 @given(st.dictionaries(KEYS, NESTED, max_size=4))
 def test_the_line_walk_agrees_with_the_parser_about_the_keys(document: dict[str, Any]) -> None:
     text = "".join(f"{quoted(key)} = {literal(value)}\n" for key, value in document.items())

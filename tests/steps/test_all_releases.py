@@ -130,6 +130,7 @@ FEW = {
 }
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(("minor", "platform"), rest_swept(pairs(), kept=lambda *pair: pair in FEW))
 def test_a_release_gets_its_manifest_and_channel_or_the_reason(
     terminal: Terminal, project: FakeProject, minor: int, platform: str

@@ -119,6 +119,7 @@ MEASURED = base64.b64encode(
 ).decode()
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("release", "channel", "key", "value", "warning"),
     [

@@ -69,6 +69,7 @@ def templates(project: FakeProject, name: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("release", ["v1.20.0", "v1.21.0"])
 def test_every_pod_has_the_blocks_for_its_number_of_processors(
     terminal: Terminal, project: FakeProject, release: str

@@ -74,6 +74,7 @@ def authority() -> CertificateAuthority:
     )
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_08_any_text_of_a_variable_is_in_the_policy(reported: Reported, engine: str) -> None:
     pod = generated(reported("08-env-unicode"), "uni")
@@ -89,6 +90,7 @@ def test_08_any_text_of_a_variable_is_in_the_policy(reported: Reported, engine: 
         assert pod.codes("create a", in_env(entry, entry + "x"), engine)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_09_a_variable_of_the_pod_follows_that_of_the_image(
     reported: Reported, engine: str
@@ -121,6 +123,7 @@ def test_09_a_variable_of_the_pod_follows_that_of_the_image(
         assert set(pod.codes("create a", bend, engine)) == {"E_ENV"}
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_11_an_entry_point_of_nothing_is_none(reported: Reported, engine: str) -> None:
     pod = generated(reported("11-entrypoint-empty-string"), "shop")
@@ -155,6 +158,7 @@ def test_13_values_that_no_variable_can_have_are_refused_at_their_place(
     ]
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_15_mount_paths_are_taken_as_they_are_cleaned(reported: Reported, engine: str) -> None:
     pod = generated(reported("15-mount-paths"), "mounts")
@@ -167,6 +171,7 @@ def test_15_mount_paths_are_taken_as_they_are_cleaned(reported: Reported, engine
         assert pod.codes("create a", elsewhere(path), engine)
 
 
+@pytest.mark.first(1)
 @pytest.mark.parametrize(
     ("release", "channel", "command"),
     [

@@ -48,6 +48,7 @@ def test_the_policy_allows_both_in_the_kubelets_order(shop: Terminal) -> None:
     assert shop.run("simulate").code == 0
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -181,6 +181,7 @@ def test_new_content_under_the_old_time_is_noticed(
     assert workloads == {"deployment/till/till.yaml#Deployment/till"}
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     ("name", "ran"),
     [
@@ -329,6 +330,7 @@ def _entries(project: FakeProject, kind: str) -> list[Path]:
     return found
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     ("name", "content"),
     rest_swept(

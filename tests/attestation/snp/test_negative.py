@@ -86,6 +86,7 @@ def test_19_a_bit_flipped_in_a_signed_field_is_refused(field: str, last: bool) -
     assert error.reason in {"signature", "vmpl", "signing-key", "vlek-not-allowed"}
 
 
+@pytest.mark.sweep
 def test_19_every_bit_of_the_words_at_both_ends_of_the_report_counts() -> None:
     document = parse_document(AMD.document())
     raw = document.report.raw

@@ -118,6 +118,7 @@ def test_the_secret_reaches_the_tools_on_standard_input_only(
     assert KEY not in volume.device.read_bytes()
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize("number", range(FIRST_START + 1))
 def test_a_process_that_dies_at_any_step_leaves_what_the_next_one_completes(
     volume: Volume, tools: VolumeTools, number: int
@@ -183,6 +184,7 @@ def test_a_device_with_data_is_not_formatted(
     assert [words[1] for words in tools.asked] == ["status"]
 
 
+@pytest.mark.first(2)
 @pytest.mark.parametrize(
     ("offset", "content", "message"),
     [
@@ -292,6 +294,7 @@ def test_an_error_of_the_disk_is_no_reason_to_format(
     assert [words[1] for words in tools.asked] == ["status"]
 
 
+@pytest.mark.first(3)
 @pytest.mark.parametrize(
     ("command", "answer", "message"),
     [

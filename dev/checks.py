@@ -72,6 +72,7 @@ def _status(commands: Sequence[list[str]], environment: Mapping[str, str]) -> in
 def run_checks(words: Sequence[str] = ()) -> dict[str, Any]:
     """Run every check; words: arguments for pytest. Raises ChecksFailed naming those that failed."""
     failed = []
+    began = time.monotonic()
     # Hundreds of processes load the same modules, so bytecode is kept.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     for name, commands in _steps(words):
@@ -81,6 +82,7 @@ def run_checks(words: Sequence[str] = ()) -> dict[str, Any]:
         sys.stderr.write(f"{name}: {verdict} ({time.monotonic() - before:.1f} s)\n")
         if code != 0:
             failed.append(name)
+    sys.stderr.write(f"all checks: {time.monotonic() - began:.1f} s\n")
     if failed:
         raise ChecksFailed(f"{', '.join(failed)} failed", hint="see their output above")
     return {"wrote": []}

@@ -5,7 +5,7 @@ call.
 """
 
 from contrast_tasks import __version__
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.settings.components import ComponentSettings
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from contrast_tasks.declare.shapes import ANY_TEXT, TEXTS
 from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import sha256_hex
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.pods.references import is_digest
-from contrast_tasks.records import Record, member
+from contrast_tasks.records import Record
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -84,20 +84,6 @@ class ImageManifest(Record):
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
-
-
-class ImageConfig(Record):
-    """The members of an image's config that describe how its process starts."""
-
-    entrypoint: tuple[str, ...] = member(TEXTS, "the command", default=())
-    cmd: tuple[str, ...] = member(TEXTS, "its arguments", default=())
-    env: tuple[str, ...] = member(TEXTS, "its environment, NAME=value each", default=())
-    working_dir: str = member(ANY_TEXT, "the folder it starts in", default="")
-    user: str = member(ANY_TEXT, "the user, and the group after a colon", default="")
-    volumes: tuple[str, ...] = member(TEXTS, "paths of volumes", default=())
-    exposed_ports: tuple[str, ...] = member(TEXTS, "ports, such as 8080/tcp", default=())
-    os: str = member(ANY_TEXT, "the operating system", default="linux")
-    architecture: str = member(ANY_TEXT, "the processor's architecture", default="amd64")
 
 
 def digest_of(content: bytes) -> str:

@@ -22,7 +22,7 @@ from contrast_tasks.declare.shapes import (
 )
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import pretty_json
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.lost import LOST
 from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.pods.references import ImageReference, is_digest, parse_reference

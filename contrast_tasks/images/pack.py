@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import canonical_json, write_atomic
 from contrast_tasks.images.compression import stored_in_gzip
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.documents import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -21,7 +22,6 @@ from contrast_tasks.images.documents import (
     OCI_MANIFEST,
     PLATFORM,
     Descriptor,
-    ImageConfig,
     digest_of,
     render_config,
 )

@@ -33,7 +33,7 @@ from contrast_tasks.declare.documents import to_record
 from contrast_tasks.declare.problems import problems
 from contrast_tasks.declare.shapes import ANY_TEXT, TEXT, TEXTS, Leaf, Map, Table, integer, text
 from contrast_tasks.errors import ImageError, Location
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.records import Record, member
 

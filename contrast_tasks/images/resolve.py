@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.documents import (
     Descriptor,
-    ImageConfig,
     ImageManifest,
     candidates,
     digest_of,

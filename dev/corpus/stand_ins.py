@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import sha256_hex
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, render_lock
 from contrast_tasks.pods.references import parse_reference
 

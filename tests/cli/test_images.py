@@ -8,7 +8,7 @@ import pytest
 
 from contrast_tasks.cli.main import main
 from contrast_tasks.images import build
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.images.whole import Plan

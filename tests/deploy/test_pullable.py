@@ -11,7 +11,7 @@ from contrast_tasks.deploy.apply import run_deploy
 from contrast_tasks.deploy.cluster import Kubectl
 from contrast_tasks.deploy.pullable import refuse_unpushed
 from contrast_tasks.errors import ClusterError
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.pack import PackedImage, pack_image, write_layout
 from contrast_tasks.images.push import Pusher
 from contrast_tasks.images.registry import Registry

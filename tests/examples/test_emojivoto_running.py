@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.packing import pack
 from contrast_tasks.images.unpack import unpack

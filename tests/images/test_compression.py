@@ -6,7 +6,8 @@ import io
 import pytest
 
 from contrast_tasks.images.compression import stored_in_gzip
-from contrast_tasks.images.documents import ImageConfig, digest_of
+from contrast_tasks.images.config import ImageConfig
+from contrast_tasks.images.documents import digest_of
 from contrast_tasks.images.pack import Entry, pack_image, render_layer
 from contrast_tasks.images.tardev import layer_device
 

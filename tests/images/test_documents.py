@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from contrast_tasks.errors import ImageError
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.documents import (
     Descriptor,
-    ImageConfig,
     ImageManifest,
     candidates,
     parse_config,

@@ -7,7 +7,7 @@ import pytest
 from contrast_tasks import schema
 from contrast_tasks.declare.documents import to_json
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.lock import Layer, Lock, LockedImage, parse_lock, render_lock
 
 ONE = "sha256:" + "1" * 64

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.documents import ImageConfig, digest_of
+from contrast_tasks.images.config import ImageConfig
+from contrast_tasks.images.documents import digest_of
 from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image, render_layer, write_layout
 from contrast_tasks.images.unpack import unpack

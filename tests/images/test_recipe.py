@@ -1,7 +1,7 @@
 import pytest
 
 from contrast_tasks.errors import ImageError
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.recipe import parse_recipes
 
 WHOLE = """

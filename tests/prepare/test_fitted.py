@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from contrast_tasks.errors import Location
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.lock import LockedImage
 from contrast_tasks.prepare.fitted import (
     cover_image_volumes,

@@ -13,7 +13,7 @@ import yaml
 from contrast_tasks.deploy.local.plan import build_plan
 from contrast_tasks.errors import ClusterError, ImageError, UsageError
 from contrast_tasks.files import sha256_hex
-from contrast_tasks.images.documents import ImageConfig
+from contrast_tasks.images.config import ImageConfig
 from contrast_tasks.images.pack import Entry, pack_image, write_layout
 from contrast_tasks.kube.annotated import load_annotated
 from contrast_tasks.local.messages import ContainerPlan, Plan, PodPlan, parse_plan

@@ -15,6 +15,22 @@ from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.project import Project, Spec
 
 PLAN = f"{STATE}/plan"
+# Members of a workload's record, and what they are to people, who do not read a policy's hash.
+_MEMBERS = {
+    "policy_sha256": "",
+    "sans": "names in its certificate",
+    "workload_secret_id": "workload secret",
+    "role": "role",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that differs; before, after: "" where it is not there."""
+
+    what: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +40,7 @@ class Difference:
     what: str
     name: str
     detail: str = ""
+    changes: tuple[Change, ...] = ()
 
 
 def plan_spec(project: Project) -> Spec:
@@ -84,11 +101,20 @@ def _of_workloads(
         if before is None or after is None:
             found.append(Difference(what="removed" if after is None else "added", name=key))
             continue
-        members = ("policy_sha256", "sans", "workload_secret_id", "role")
-        details = [name for name in members if before[name] != after[name]]
+        details = [name for name in _MEMBERS if before[name] != after[name]]
         if details:
-            found.append(Difference(what="changed", name=key, detail=", ".join(details)))
+            changes = tuple(
+                Change(_MEMBERS[name], _shown(before[name]), _shown(after[name]))
+                for name in details
+                if _MEMBERS[name]
+            )
+            detail = ", ".join(details)
+            found.append(Difference(what="changed", name=key, detail=detail, changes=changes))
     return found
+
+
+def _shown(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value)
 
 
 def _of_manifest(before: bytes | None, after: bytes | None) -> Difference:

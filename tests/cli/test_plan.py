@@ -114,11 +114,39 @@ def test_one_changed_workload_is_one_line_and_its_files(
     assert shown.code == 5
     assert shown.out == (
         "changed Deployment/till (policy_sha256, sans)\n"
+        "  ~ names in its certificate: till * -> till * 203.0.113.34\n"
+        "  + till: variable: A\n"
         "changed manifest.json (setting it rotates the mesh CA, workloads must be restarted)\n"
         "changed build/deployment/till/till.yaml\n"
         "changed build/policies/Deployment.till.rego\n"
     )
     assert project.outputs() == before
+
+
+def test_what_a_policy_allows_otherwise_is_told_in_the_words_of_the_yaml(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    project.settings('\n[workloads."Deployment/till"]\nenv = { A = "secret1", B = "b" }\n')
+    terminal.run("generate")
+    project.settings(
+        '\n[workloads."Deployment/till"]\nenv = { A = "secret2", C = "c" }\nuser = "1000:1000"\n'
+    )
+
+    shown = terminal.run("plan")
+    document = json.loads(terminal.run("plan", "--output", "json").out)
+
+    assert shown.out.splitlines()[1:5] == [
+        "  ~ till: user: 0:0 -> 1000:1000",
+        "  - till: variable: B",
+        "  + till: variable: C",
+        "  ~ till: variable A: a value -> another value",
+    ]
+    assert "secret" not in shown.out
+    assert document["result"]["changes"][0]["changes"][0] == {
+        "what": "till: user",
+        "before": "0:0",
+        "after": "1000:1000",
+    }
 
 
 def test_a_coordinator_with_another_manifest_is_a_change(
@@ -162,7 +190,7 @@ def test_a_removed_workload_is_told(terminal: Terminal, project: FakeProject) ->
     shown = terminal.run("plan", "--output", "json")
 
     changes = json.loads(shown.out)["result"]["changes"]
-    assert {"what": "removed", "name": "Deployment/till", "detail": ""} in changes
+    assert {"what": "removed", "name": "Deployment/till", "detail": "", "changes": []} in changes
 
 
 def test_a_plan_that_cannot_be_made_says_why(terminal: Terminal, project: FakeProject) -> None:

@@ -12,6 +12,9 @@ from contrast_tasks.tasks.actions import perform
 from dev.checkout import ROOT
 from dev.requirements import LOCK, TOOLS_LOCK
 
+# Packages that are published as sources only; pure Python all of them.
+_WITHOUT_WHEELS = ("argparse-manpage",)
+
 
 class NoTools(ContrastError):
     """The packages cannot be installed; uv's output is on the terminal."""
@@ -36,7 +39,8 @@ def install_tools(environment: Path) -> None:
     installer = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
     command = [
         *(*installer, "install", "--quiet", "--require-hashes", "-r", str(lock)),
-        *(("--no-build", "--python", sys.executable) if uv else ("--only-binary", ":all:")),
+        *("--only-binary", ":all:", *(f"--no-binary={name}" for name in _WITHOUT_WHEELS)),
+        *(("--python", sys.executable) if uv else ()),
     ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         raise NoTools(

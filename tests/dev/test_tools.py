@@ -32,6 +32,7 @@ def test_tools_are_installed_by_hash_and_once(tmp_path: Path) -> None:
 
     (asked,) = (made / "uv.log").read_text().splitlines()
     assert asked.startswith(f"pip install --quiet --require-hashes -r {ROOT}/requirements-dev.lock")
+    assert "--only-binary :all: --no-binary=argparse-manpage" in asked
 
 
 def test_a_failure_is_told_and_tried_again(tmp_path: Path) -> None:

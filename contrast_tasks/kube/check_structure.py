@@ -9,7 +9,8 @@ from typing import Any, Final
 from contrast_tasks import annotations, catalogue
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
-from contrast_tasks.kube.documents import Document, has_generated_name
+from contrast_tasks.kube.documents import Document
+from contrast_tasks.kube.shape import has_generated_name
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.containers import PROBES
 from contrast_tasks.pointers import Path

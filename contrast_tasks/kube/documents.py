@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import yaml
 
-from contrast_tasks import catalogue
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.kube import nodes
+from contrast_tasks.kube.shape import RENDER, finding, shape_faults
 from contrast_tasks.pointers import Path, to_pointer
 from contrast_tasks.records import Record
 
@@ -27,17 +27,12 @@ _KEPT = 1_000_000
 # begins with a character is searched for ten times as fast as one that begins with a line.
 _SEPARATOR = re.compile(r"\n---(?=[ \t\r\n]|\Z)")
 _DIRECTIVE = re.compile(r"%[^\r\n]*(?:\r\n|\n)")
-# Names become path segments in the API server and in our outputs. Source: Kubernetes API, "path segment names".
-_NOT_A_SEGMENT = re.compile(r"\A\.\.?\Z|[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Files joined by `cat` have byte order marks at the start of a document too, where kubectl passes over them.
 _INNER_MARK = r"(?m)(^---[^\r\n]*(?:\r\n|\n))\ufeff|(?<=\n)\ufeff(?=---|#|%)"
 # JSON writes a character beyond U+FFFF as two escapes, which YAML does not know.
 _PAIR = r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-# Kinds that end by themselves, so that each run may be an object of its own.
-_GENERATED = ("Job", "Pod")
 # The action of a template that a chart or a tool like it fills in.
 _ACTION = re.compile(r"\{\{-?\s*[.$\w]")
-_RENDER = "a chart is rendered by Helm: name as a source what 'helm template NAME CHART -f VALUES > FILE' writes"
 _BARE_MARKER = re.compile(r"\A---[ \t]*(?:\r\n|\n|\Z)")
 
 
@@ -90,12 +85,6 @@ def object_name(obj: Mapping[str, Any]) -> str:
     return str(metadata.get("name") or metadata["generateName"])
 
 
-def has_generated_name(obj: Mapping[str, Any]) -> bool:
-    """Return whether the API server completes the name, so that each `kubectl create` makes another object."""
-    metadata = obj["metadata"]
-    return bool(metadata.get("generateName")) and not metadata.get("name")
-
-
 def decode(content: bytes, file: str) -> str:
     """Return the text of a file, without what only kubectl's own decoder passes over; raises KubeError if it is not UTF-8.
 
@@ -106,8 +95,7 @@ def decode(content: bytes, file: str) -> str:
     except UnicodeDecodeError as err:
         line = content.count(b"\n", 0, err.start) + 1
         message = f"found byte 0x{content[err.start]:02x}, expected UTF-8 text"
-        finding = _finding(file, line, message, "save the file as UTF-8")
-        raise KubeError([finding]) from err
+        raise KubeError([finding(file, line, message, "save the file as UTF-8")]) from err
 
 
 def _plain(text: str) -> str:
@@ -152,12 +140,12 @@ def read_documents(text: str, file: str) -> tuple[list[Document], list[Finding]]
         value, faults = nodes.build(root)
         if faults:
             findings += [
-                _finding(file, chunk.line_at(fault.index), fault.message, fault.hint)
+                finding(file, chunk.line_at(fault.index), fault.message, fault.hint)
                 for fault in faults
             ]
             continue
         for path, node, obj in _expand(root, value, ()):
-            wrong = list(_shape(obj, chunk.line_at(node.start_mark.index), file))
+            wrong = list(shape_faults(obj, chunk.line_at(node.start_mark.index), file))
             findings += wrong
             if wrong or not isinstance(node, yaml.MappingNode):
                 continue
@@ -309,72 +297,11 @@ def _expand(node: yaml.Node, obj: Any, path: Path) -> Iterator[tuple[Path, yaml.
             yield from _expand(child, member, (*path, "items", position))
 
 
-def _shape(obj: Any, line: int, file: str) -> Iterator[Finding]:
-    if not isinstance(obj, dict):
-        yield _finding(
-            file,
-            line,
-            f"found {_kind_of(obj)}, expected a Kubernetes object",
-            "write each object as a document of its own, separated by lines of ---",
-        )
-        return
-    if not obj.keys() & {"apiVersion", "kind", "metadata"}:
-        yield _finding(
-            file,
-            line,
-            "found no Kubernetes object, expected apiVersion, kind and metadata",
-            _RENDER
-            if file.rpartition("/")[2].startswith("values")
-            else "name only the files of the deployment as sources, or write the three",
-        )
-        return
-    for key in ("apiVersion", "kind"):
-        yield from _text_member(obj, key, key, line, file)
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        found = "no metadata" if metadata is None else f"{_kind_of(metadata)} as metadata"
-        yield _finding(
-            file, line, f"found {found}, expected a mapping with a name", "add metadata.name"
-        )
-        return
-    own = "generateName" if has_generated_name(obj) else "name"
-    if own == "generateName" and obj.get("kind") not in _GENERATED:
-        message = f"found metadata.generateName, expected metadata.name: only {' and '.join(_GENERATED)} may go without"
-        hint = "kubectl apply takes no generateName; give the object a name"
-        yield _finding(file, line, message, hint)
-        return
-    for key in (own, "namespace") if metadata.get("namespace") is not None else (own,):
-        yield from _text_member(metadata, key, f"metadata.{key}", line, file)
-        value = metadata.get(key)
-        if isinstance(value, str) and _NOT_A_SEGMENT.search(value):
-            message = (
-                f"found {value!r} as metadata.{key}, expected no '/', '%' or control character"
-            )
-            hint = "a name is letters, digits, '-' and '.'"
-            yield _finding(file, line, message, hint)
-
-
-def _text_member(
-    mapping: dict[str, Any], key: str, name: str, line: int, file: str
-) -> Iterator[Finding]:
-    value = mapping.get(key)
-    if isinstance(value, str) and value:
-        return
-    found = f"no {name}" if value in (None, "") else f"{_kind_of(value)} as {name}"
-    hint = f"quote the value of {name}" if value not in (None, "") else f"add {name}"
-    yield _finding(file, line, f"found {found}, expected a string", hint)
-
-
-def _kind_of(value: Any) -> str:
-    names = {dict: "a mapping", list: "a sequence", str: "a string", bool: "a boolean"}
-    return "nothing" if value is None else names.get(type(value), "a number")
-
-
 def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
     if not isinstance(err, yaml.MarkedYAMLError):
         position = getattr(err, "position", 0)
         line = chunk.line_at(position)
-        return _finding(file, line, f"found {getattr(err, 'reason', err)}, expected yaml text", "")
+        return finding(file, line, f"found {getattr(err, 'reason', err)}, expected yaml text", "")
     mark = err.problem_mark or err.context_mark
     line = chunk.first_line + (mark.line if mark else 0)
     column = mark.column + 1 if mark else None
@@ -396,9 +323,5 @@ def _syntax(err: yaml.YAMLError, chunk: Chunk, file: str) -> Finding:
             message += f" of line {chunk.first_line + err.context_mark.line}"
         hint = "expected one yaml document; check indentation, quotes and colons here and above"
     if _ACTION.search(row):
-        hint = _RENDER
-    return _finding(file, line, message, hint, column)
-
-
-def _finding(file: str, line: int, message: str, hint: str, column: int | None = None) -> Finding:
-    return Finding(catalogue.YAML, Location(file=file, line=line, column=column), message, hint)
+        hint = RENDER
+    return finding(file, line, message, hint, column)

@@ -273,6 +273,7 @@ def refuse_foreign(project: Project) -> None:
 def has_outcome(path: Path) -> bool:
     """Return whether a file is the build/check.json of an earlier run."""
     try:
-        return bool(json.loads(path.read_bytes())["manifest_sha256"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return False
+    return isinstance(document, dict) and bool(document.get("manifest_sha256"))

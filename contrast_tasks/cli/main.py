@@ -14,7 +14,7 @@ from types import FrameType
 USAGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
-_GC_THRESHOLD = 200_000
+GC_THRESHOLD = 200_000
 
 
 class Terminated(KeyboardInterrupt):
@@ -56,7 +56,7 @@ def _run(words: list[str], *, is_process: bool) -> int:
     import gc
 
     # Modules and tasks are many small objects that live to the end, so searching them for cycles is wasted time.
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(GC_THRESHOLD)
     from contrast_tasks.cli.session import run_command_line
 
     before = signal.getsignal(signal.SIGTERM)

@@ -171,17 +171,13 @@ _kept: dict[tuple[str, str], _Read] = {}
 def kept_documents(text: str, file: str) -> _Read:
     """Return what `read_documents` does, for callers that change nothing in it.
 
-    The last files stay parsed: first the index is made of all, then each workload, which other processes do that are forked
-    in between, then the outputs.
+    The last files stay parsed for the index, the workloads, also in processes forked in between, and the outputs.
     """
     found = _kept.get((text, file))
     if found is None:
         found = _kept[text, file] = read_documents(text, file)
-        excess = sum(len(each) for each, _ in _kept) - _KEPT
-        while excess > 0 and len(_kept) > 1:
-            oldest = next(iter(_kept))
-            del _kept[oldest]
-            excess -= len(oldest[0])
+        while len(_kept) > 1 and sum(len(each) for each, _ in _kept) > _KEPT:
+            del _kept[next(iter(_kept))]
     return found
 
 

@@ -86,7 +86,7 @@ def test_whoever_is_in_neither_list_may_not_update() -> None:
 
 
 @pytest.mark.parametrize("digits", ["", "00", "ab" * 31])
-def test_17_10_a_policy_hash_that_is_too_short_is_refused_and_not_padded(digits: str) -> None:
+def test_fault_17_10_a_policy_hash_that_is_too_short_is_refused_and_not_padded(digits: str) -> None:
     """Zeros behind it would make it the hash of a guest that names no policy."""
     manifest = {"Policies": {digits: {"SANs": ["web"]}}}
 

@@ -234,7 +234,7 @@ def test_serial_numbers_differ() -> None:
     assert len(set(serials)) == 5
 
 
-def test_17_9_the_root_certificate_is_the_same_bytes_in_every_generation() -> None:
+def test_fault_17_9_the_root_certificate_is_the_same_bytes_in_every_generation() -> None:
     first, second = make_ca(), make_ca(now=NOW + timedelta(days=30))
 
     assert first.root_ca_pem == second.root_ca_pem

@@ -102,7 +102,7 @@ def test_recovery_is_refused_while_another_one_serves_unless_forced(
     assert second.status().name == "final"
 
 
-def test_16_recovery_needs_to_know_of_others_unless_forced(
+def test_case_16_recovery_needs_to_know_of_others_unless_forced(
     store: MemoryStore, seedshare_owner: Caller
 ) -> None:
     class Unknown(Alone):

@@ -46,7 +46,7 @@ def test_readiness_means_a_state_that_can_be_served(name: str, wanted: int) -> N
 
 
 @pytest.mark.parametrize("name", STATUSES)
-def test_17_8_liveness_does_not_depend_on_the_state(name: str) -> None:
+def test_fault_17_8_liveness_does_not_depend_on_the_state(name: str) -> None:
     assert make_probes(name).answer("/probe/liveness").status == HTTPStatus.OK
     assert make_probes(name, alive=False).answer("/probe/liveness").status == 503
 

@@ -138,7 +138,7 @@ def test_of_many_threads_with_the_same_base_exactly_one_wins(guard: Guard) -> No
     assert guard.history.latest_unverified() == won[0].latest
 
 
-def test_17_5_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -> None:
+def test_fault_17_5_of_two_coordinators_on_one_store_the_slower_loses(store: MemoryStore) -> None:
     quick, slow = make_guard(store), make_guard(store)
     winner = update(quick, None)
 
@@ -286,7 +286,7 @@ def test_a_head_deleted_after_crashed_first_sets_is_not_taken_for_another() -> N
 
 
 @pytest.mark.parametrize("fail_at", range(1, 5))
-def test_17_5_a_failure_at_any_write_of_an_update_leaves_the_old_state(fail_at: int) -> None:
+def test_fault_17_5_a_failure_at_any_write_of_an_update_leaves_the_old_state(fail_at: int) -> None:
     store = BreakingStore()
     guard = make_guard(store)
     old = update(guard, None)

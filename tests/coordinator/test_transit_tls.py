@@ -231,7 +231,7 @@ def test_with_a_stale_state_there_is_no_connection(guard: Guard, curl: Curl, web
 
 
 @pytest.mark.parametrize("sans", [(), ("203.0.113.7",), ("spiffe://contrast/coordinator",)])
-def test_17_2_a_coordinator_without_a_dns_name_makes_handshakes_all_the_same(
+def test_fault_17_2_a_coordinator_without_a_dns_name_makes_handshakes_all_the_same(
     tmp_path: Path, sans: tuple[str, ...]
 ) -> None:
     guard = make_guard()

@@ -184,7 +184,7 @@ def test_a_missing_policy_is_refused_and_named(guard: Guard, store: MemoryStore)
     assert store._values == {}
 
 
-def test_17_7_a_policy_the_manifest_does_not_name_is_refused(
+def test_fault_17_7_a_policy_the_manifest_does_not_name_is_refused(
     guard: Guard, store: MemoryStore
 ) -> None:
     refusal = refused(lambda: send(guard, tiny_manifest(), POLICY, OTHER_POLICY))
@@ -228,7 +228,7 @@ def test_a_seedshare_owner_key_that_cannot_be_used_is_refused(
     assert store._values == {}
 
 
-def test_17_7_an_object_too_large_to_store_is_refused(guard: Guard, store: MemoryStore) -> None:
+def test_fault_17_7_an_object_too_large_to_store_is_refused(guard: Guard, store: MemoryStore) -> None:
     large = bytes(MAX_OBJECT_BYTES + 1)
 
     assert refused(lambda: send(guard, large)).code is INVALID
@@ -447,7 +447,7 @@ def test_an_identical_manifest_is_a_transition_of_its_own(guard: Guard, owner: C
     assert list(fetch(guard).Manifests) == [manifest, manifest]
 
 
-def test_17_6_sets_and_gets_at_once_pair_history_and_mesh_ca_of_one_generation(
+def test_fault_17_6_sets_and_gets_at_once_pair_history_and_mesh_ca_of_one_generation(
     guard: Guard, owner: Caller
 ) -> None:
     manifest = tiny_manifest(owners=[owner.digest_hex])

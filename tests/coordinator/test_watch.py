@@ -73,7 +73,7 @@ def test_a_head_of_another_coordinator_makes_the_state_stale(
         ),
     ],
 )
-def test_17_4_a_forged_head_does_not_stop_the_service(
+def test_fault_17_4_a_forged_head_does_not_stop_the_service(
     guard: Guard, state: State, store: MemoryStore, raw: bytes
 ) -> None:
     store.set("transitions/latest", raw)
@@ -85,7 +85,7 @@ def test_17_4_a_forged_head_does_not_stop_the_service(
     assert update(guard, state).generation == 3
 
 
-def test_17_4_a_rollback_to_an_older_signed_head_is_undone(
+def test_fault_17_4_a_rollback_to_an_older_signed_head_is_undone(
     guard: Guard, state: State, store: MemoryStore
 ) -> None:
     chain = [digest for digest, _ in guard.history.walk(state.latest.transition_hash)]

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli import project_flags, reference_flags, snapshot
@@ -235,6 +235,14 @@ def generate(
     return report
 
 
+def _is_all_of(words: Sequence[str]) -> bool:
+    """Return whether one `generate` that ends is all that a command line asks for, so that nothing else is left to do."""
+    from contrast_tasks.cli.arguments import split_commands
+
+    commands = [name for name, *_ in split_commands(words)]
+    return commands == ["generate"] and "--watch" not in words
+
+
 def _settle(context: Context, workspace: "Workspace", flags: dict[str, Any]) -> None:
     """Run again if sources annotated in place read otherwise now, as with a value of the settings in them.
 
@@ -295,6 +303,8 @@ def _remember(
     with contextlib.suppress(OSError):
         if not idle or report.exit_code != 0 or not usable:
             snapshot.forget(root)
+            return
+        if not _is_all_of(context.argv):
             return
         from contrast_tasks.tasks.footprint import footprint
 

@@ -195,3 +195,26 @@ def test_a_run_that_speaks_otherwise_leaves_none(
     terminal.run("generate", *words)
 
     assert not (project.root / snapshot.SNAPSHOT).exists()
+
+
+@pytest.mark.parametrize("words", [("generate", "status"), ("generate", "--watch")])
+def test_a_line_that_asks_for_more_never_ends_with_the_snapshot(
+    terminal: Terminal,
+    project: FakeProject,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+) -> None:
+    def end(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    now = time.time_ns
+    terminal.run("generate")
+    monkeypatch.setattr(time, "time_ns", lambda: now() + LATER_NS)
+    monkeypatch.setattr("contrast_tasks.cli.watch._sleep", end)
+
+    first = terminal.run(*words)
+    second = terminal.run(*words)
+
+    assert (second.code, second.out) == (first.code, first.out)
+    assert second.err.splitlines()[1:] == first.err.splitlines()[1:]
+    assert not (project.root / snapshot.SNAPSHOT).exists()

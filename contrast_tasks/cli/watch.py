@@ -10,6 +10,7 @@ from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.report.model import Report
 from contrast_tasks.settings.load import OBSERVED_NAME
 from contrast_tasks.settings.model import FILE_NAME
+from contrast_tasks.settings.outputs import STATE
 
 _FORMS = ("text", "github", "events")
 # How often files are looked at, and how long they must rest: an editor writes several.
@@ -60,11 +61,16 @@ def _report_of(run: Callable[[], Report]) -> Report:
 
 
 def _look(context: Context, flags: dict[str, Any]) -> Signatures:
-    """Return the signatures of what the result depends on, and of the results; without settings, of theirs."""
+    """Return the signatures of what the result depends on, and of the results; without settings, of theirs.
+
+    The store is left out: a run may write there without anything having changed, and only costs time if it is lost.
+    """
     from contrast_tasks.tasks.footprint import footprint
 
     try:
         paths = {*_ALWAYS, *footprint(context.workspace(**flags))}
     except ContrastError:
         paths = {*_ALWAYS}
-    return {path: signature_at(str(context.root / path)) for path in sorted(paths)}
+    store = f"{context.root}/{STATE}/store/"
+    signatures = {path: signature_at(str(context.root / path)) for path in sorted(paths)}
+    return {path: each for path, each in signatures.items() if not path.startswith(store)}

@@ -42,6 +42,14 @@ def test_it_generates_once_and_then_waits(terminal: Terminal, project: FakeProje
     assert project.outputs()
 
 
+def test_what_a_run_notes_for_itself_is_no_change(terminal: Terminal) -> None:
+    terminal.run("generate")
+
+    shown = watched(terminal)
+
+    assert shown.err.count("up to date") == 1
+
+
 def test_a_change_is_generated_when_it_rests(terminal: Terminal, project: FakeProject) -> None:
     file = project.root / "deployment/till/till.yaml"
 

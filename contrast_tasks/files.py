@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from json.encoder import encode_basestring
 from pathlib import Path
+from typing import BinaryIO
 
 from contrast_tasks.variables import CACHE_DIR
 
@@ -109,16 +110,16 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
     """
     name = f"{path.parent}{os.sep}.{path.name}.{os.urandom(4).hex()}"
     try:
-        descriptor = _new_file(name)
+        file = new_private_file(name)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _new_file(name)
+        file = new_private_file(name)
     except OSError as err:
         # The user knows this path, not that of the temporary file.
         raise type(err)(err.errno, err.strerror, str(path)) from err
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)
+        with file as stream:
+            os.chmod(name, mode)  # noqa: PTH101  # the temporary name is a string
             stream.write(content)
             if is_synced:
                 stream.flush()
@@ -133,8 +134,13 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
         raise
 
 
-def _new_file(name: str) -> int:
-    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def new_private_file(name: str | os.PathLike[str]) -> BinaryIO:
+    """Return a new file that only its owner may read, open for bytes; raises FileExistsError if there is one."""
+    return open(name, "xb", opener=_private)  # the name may be a string; the caller closes it
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def remove_empty_parents(path: str | os.PathLike[str], stop: str | os.PathLike[str]) -> None:

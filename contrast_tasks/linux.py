@@ -17,7 +17,7 @@ def signal_on_parent_death(signum: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
 
 
-def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
+def die_with(parent: int, signum: int) -> None:
     """Send this process `signum` when its parent dies; exit at once if `parent` is already gone."""
     signal_on_parent_death(signum)
     if os.getppid() != parent:
@@ -30,7 +30,7 @@ def bound_to_parent() -> Callable[[], None]:
     The caller must be the main thread: the kernel watches the thread that forked.
     """
     parent = os.getpid()
-    return lambda: die_with(parent)
+    return lambda: die_with(parent, signal.SIGKILL)
 
 
 def become_subreaper() -> None:

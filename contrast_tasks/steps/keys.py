@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from contrast_tasks.errors import Location, UsageError
+from contrast_tasks.files import new_private_file
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import PROCESSOR
-
-PRIVATE_MODE = 0o600
 
 
 class PublicKeys(Record):
@@ -66,12 +65,10 @@ def _make_missing(root: Path, names: Sequence[str], generate: Callable[[], bytes
     path.parent.mkdir(parents=True, exist_ok=True)
     content = generate()
     # Two runs at once: the second finds the first one's key and keeps it.
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with contextlib.suppress(FileExistsError), new_private_file(path) as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
     return list(names)
 
 

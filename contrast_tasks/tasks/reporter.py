@@ -108,7 +108,8 @@ class Reporter:
         del tasks, selected_tasks
         if self._is_plain:
             # The signal that ends a worker must not be lost in its queues.
-            os.register_at_fork(after_in_child=_end_on_sigterm)
+            if hasattr(os, "register_at_fork"):  # elsewhere workers are not forked
+                os.register_at_fork(after_in_child=_end_on_sigterm)
             with contextlib.suppress(ValueError):  # in a thread signals are the caller's
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -1,16 +1,20 @@
 """The wheel holds every schema and template, finds them from anywhere, and makes what the checkout makes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from contrast_tasks import __version__
+from tests.fakes.workloads import make_project
 
 # One worker builds the wheel.
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -33,13 +37,72 @@ def test_the_source_archive_can_be_installed_tested_and_run(tmp_path: Path) -> N
         *("schemas/manifest.schema.json", "templates/policy/rules.rego", "tests/conftest.py"),
         *("CONTRIBUTING.md", ".editorconfig", "dev/checks.py", "dev/demo/run.py"),
         *("docs/tutorial.md", "examples/emojivoto/images.toml", "coordinator/__main__.py"),
+        *(
+            ".pre-commit-hooks.yaml",
+            "action.yml",
+            "templates/ci/gitlab.yml",
+            "share/man/man1/contrast-tasks.1",
+        ),
     } <= names
 
 
-def build(folder: Path, kind: str) -> None:
+@pytest.mark.e2e
+def test_the_source_archive_makes_the_wheel_of_the_checkout(unpacked: Path, tmp_path: Path) -> None:
+    """An installer makes a wheel of what the archive holds, away from git."""
+    build(tmp_path, "sdist")
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as members:
+        members.extractall(tmp_path, filter="data")
+    (root,) = (path for path in tmp_path.iterdir() if path.is_dir())
+
+    build(tmp_path, "wheel", root)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    (other,) = unpacked.parent.glob("*.whl")
+    assert wheel.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.e2e
+def test_the_wheel_works_with_the_oldest_packages_that_it_takes(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    """One policy engine is enough; the extra has no second one."""
+    (wheel,) = unpacked.parent.glob("*.whl")
+    uv, venv, oldest = find_uv_bin(), tmp_path / "venv", tmp_path / "oldest.txt"
+    python = venv / "bin/python"
+    project = make_project(tmp_path / "project")
+    resolve = ["--resolution", "lowest-direct", "--extra", "simulate", "--output-file", oldest]
+
+    run_quietly(uv, "venv", "--python", sys.executable, venv)
+    run_quietly(
+        *(uv, "pip", "compile", "pyproject.toml", *resolve, "--python", python), "--no-build"
+    )
+    run_quietly(uv, "pip", "install", "--python", python, "--no-build", "-r", oldest)
+    run_quietly(uv, "pip", "install", "--python", python, "--no-deps", wheel)
+
+    pinned = dict(line.split("==") for line in oldest.read_text().split() if "==" in line)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    floors = dict(line.split(">=") for line in declared if ";" not in line and "," not in line)
+    assert [name for name, floor in floors.items() if not pinned[name].startswith(floor)] == []
+    for line in ("lint", "generate", "simulate", "plan"):
+        run_quietly(python, "-m", "contrast_tasks", line, cwd=project.root)
+    assert (project.root / "manifest.json").is_file()
+
+
+def run_quietly(*words: str | Path, cwd: Path = ROOT) -> None:
+    """Run a program with the environment of this process, without what names its packages or settings."""
+    others = ("CONTRAST_", "PYTHONPATH", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+    done = subprocess.run(
+        words, cwd=cwd, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build(folder: Path, kind: str, root: Path = ROOT) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)],
-        cwd=ROOT,
+        cwd=root,
         check=True,
         capture_output=True,
     )

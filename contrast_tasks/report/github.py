@@ -6,7 +6,7 @@ Source: "Workflow commands for GitHub Actions": percent, CR and LF are escaped e
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Severity
 from contrast_tasks.report.hints import PROGRAM
-from contrast_tasks.report.model import Report, with_hint
+from contrast_tasks.report.model import Report, in_checkout, with_hint
 
 _COMMANDS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
 
@@ -23,7 +23,7 @@ def _command(command: str, title: str, text: str, where: Location | None) -> str
     members = [("title", title)]
     if where is not None:
         members = [
-            ("file", where.file),
+            ("file", in_checkout(where.file)),
             *((("line", str(where.line)),) if where.line else ()),
             *((("col", str(where.column)),) if where.column else ()),
             *members,

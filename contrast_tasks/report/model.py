@@ -1,7 +1,9 @@
 """The outcome of a command, from which text, JSON, SARIF, JUnit and annotations are rendered."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from contrast_tasks.errors import ContrastError, Location
@@ -154,3 +156,11 @@ def counted(findings: Iterable[Finding]) -> str:
     return ", ".join(
         number_of(tally[severity], severity.value) for severity in worst_first if tally[severity]
     )
+
+
+def in_checkout(file: str) -> str:
+    """Return a file of the project, which is the working directory, as GitHub looks for it: relative to what was checked out."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    if not workspace or not Path.cwd().is_relative_to(Path(workspace).resolve()):
+        return file
+    return Path(os.path.relpath(file, Path(workspace).resolve())).as_posix()

@@ -13,7 +13,7 @@ from contrast_tasks.catalogue import Entry
 from contrast_tasks.errors import Location
 from contrast_tasks.files import pretty_json
 from contrast_tasks.report.hints import PROGRAM
-from contrast_tasks.report.model import Report, with_hint
+from contrast_tasks.report.model import Report, in_checkout, with_hint
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _PAGE = "docs/reference/findings.md"
@@ -46,7 +46,7 @@ def _location(where: Location) -> dict[str, Any]:
     }
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": quote(where.file), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": {"uri": quote(in_checkout(where.file)), "uriBaseId": "%SRCROOT%"},
             **({"region": region} if region else {}),
         }
     }

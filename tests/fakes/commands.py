@@ -44,7 +44,8 @@ def quiet_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Take the machine's own settings out of the test's environment, and give it a cache of its own."""
     for name in [name for name in os.environ if name.startswith("CONTRAST_")]:
         patch.delenv(name)
-    patch.delenv("GITHUB_ACTIONS", raising=False)
+    for name in ("GITHUB_ACTIONS", "GITHUB_WORKSPACE"):
+        patch.delenv(name, raising=False)
     patch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "no-registries.conf"))
     patch.setenv("NO_COLOR", "1")
     patch.setenv("CONTRAST_CACHE_DIR", str(folder))

@@ -57,7 +57,11 @@ class Checkout:
         shutil.copy(self.root / "requirements.lock", self.venv / "requirements.lock")
 
     def run(
-        self, *arguments: str, cwd: Path | None = None, **environment: str
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        program: Path | None = None,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
         others = [
             folder
@@ -67,7 +71,7 @@ class Checkout:
         path = os.pathsep.join([str(self.tools), *others])
         keep = {"PATH": path, "HOME": str(self.root), **environment}
         return subprocess.run(
-            [str(self.root / "doitw"), *arguments],
+            [str(program or self.root / "doitw"), *arguments],
             cwd=cwd or self.root,
             env=keep,
             text=True,
@@ -106,6 +110,22 @@ def test_it_works_from_any_directory_and_keeps_the_callers(
     assert f"cwd={elsewhere}\n" in done.stdout
     assert f"project={checkout.root}\n" in done.stdout
     assert f"command={checkout.root}/doitw\n" in done.stdout
+
+
+def test_a_link_by_the_programs_name_is_the_program_for_the_project_where_the_user_is(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.interpreter()
+    checkout.stamp()
+    (checkout.tools / "contrast-tasks").symlink_to(checkout.root / "doitw")
+
+    done = checkout.run("lint", cwd=tmp_path, program=checkout.tools / "contrast-tasks")
+    named = checkout.run(
+        "lint", program=checkout.tools / "contrast-tasks", CONTRAST_PROJECT="/a/project"
+    )
+
+    assert f"cwd={tmp_path}\nproject=\ncommand=contrast-tasks\n" in done.stdout
+    assert "project=/a/project\n" in named.stdout
 
 
 def test_hints_can_name_a_wrapper_that_was_given_to_a_shell(checkout: Checkout) -> None:

@@ -1,6 +1,7 @@
-"""`init`: write contrast.toml for a deployment, and .gitignore."""
+"""`init`: write contrast.toml for a deployment, .gitignore, and what has it checked by a service or before each commit."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from contrast_tasks.settings.model import FILE_NAME
 
 EXAMPLE = "init --platform k3s-qemu-snp deployment/"
 _IGNORE = ".gitignore"
+# Where each service looks for what it has to do, and what is written there.
+_CHECKS = {
+    "github": (".github/workflows/contrast.yml", "templates/ci/github.yml"),
+    "gitlab": (".gitlab/contrast.yml", "templates/ci/gitlab.yml"),
+    "pre-commit": (".pre-commit-config.yaml", "templates/ci/pre-commit.yaml"),
+}
+
+_FOLDER = "path/to/project"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--platform", default=LOCAL, metavar="PLATFORM", help=f"the platform, default {LOCAL}"
+    )
+    parser.add_argument(
+        "--ci",
+        choices=tuple(_CHECKS),
+        metavar="SERVICE",
+        help=f"also write what has every change checked: {', '.join(_CHECKS)}",
     )
 
 
@@ -44,12 +59,32 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         wrote += _write(context, FILE_NAME, text.encode())
     wrote += _write(context, SCHEMA, read_bytes("schemas/settings.schema.json"))
     wrote += _write(context, _IGNORE, _ignoring(context.root / _IGNORE, IGNORED).encode())
+    if arguments.ci:
+        wrote += _checks(arguments.ci, context)
     for file in wrote:
         context.console.say(f"wrote {file}")
     if sources:
         context.console.say(f"next: '{command('lint')}' shows what else the deployment needs")
     result: dict[str, Any] = {"wrote": wrote, "sources": sources}
     return Report(command="init", result=result)
+
+
+def _checks(service: str, context: Context) -> list[str]:
+    """Write the file that a service reads, at the root of the repository; one that is there stays, and the text is shown."""
+    from contrast_tasks.resources import read_text
+
+    root = context.root.resolve()
+    repository = next((each for each in (root, *root.parents) if (each / ".git").exists()), root)
+    file, template = _CHECKS[service]
+    folder = json.dumps(root.relative_to(repository).as_posix())
+    text = read_text(template).replace(_FOLDER, folder)
+    name = context.path(str(repository / file))
+    if (repository / file).exists():
+        context.console.say(f"{name} is there already and stays as it is; it needs:")
+        context.console.data(text)
+        return []
+    context.console.say(f"in {name} name your copy of contrast-tasks and the commit to use")
+    return _write(context, name, text.encode())
 
 
 def _sources(paths: Sequence[str], context: Context) -> list[str]:

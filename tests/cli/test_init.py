@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contrast_tasks.settings.load import load_settings
 from tests.fakes.commands import Terminal, quiet_environment
@@ -144,3 +145,33 @@ def test_a_chart_is_told_with_the_command_that_renders_it(terminal: Terminal) ->
         "chart is a chart: render it with 'helm template NAME chart -f VALUES > FILE'" in shown.err
     )
     assert load_settings(terminal.root, environ={}).sources == ("web.yml",)
+
+
+@pytest.mark.parametrize(
+    ("service", "file", "said"),
+    [
+        ("github", ".github/workflows/contrast.yml", 'project: "shop"'),
+        ("gitlab", ".gitlab/contrast.yml", 'CONTRAST_PROJECT: "shop"'),
+        ("pre-commit", ".pre-commit-config.yaml", 'args: [--project, "shop"]'),
+    ],
+)
+def test_checks_are_written_where_the_service_looks_in_the_repository(
+    terminal: Terminal, service: str, file: str, said: str
+) -> None:
+    put(terminal.root, web_yml=deployment("web"))
+    repository = terminal.root.parent
+    (repository / ".git").mkdir()
+
+    first = terminal.run("init", "--ci", service)
+    text = (repository / file).read_text()
+    (repository / file).write_text("# mine\n")
+    second = terminal.run("init", "--ci", service)
+
+    assert said in text
+    assert "path/to" not in text
+    assert yaml.safe_load(text)
+    assert f"wrote ../{file}\n" in first.err
+    assert f"in ../{file} name your copy of contrast-tasks and the commit to use\n" in first.err
+    assert (repository / file).read_text() == "# mine\n"
+    assert f"../{file} is there already and stays as it is; it needs:\n" in second.err
+    assert second.out == text

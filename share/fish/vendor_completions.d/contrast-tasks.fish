@@ -51,7 +51,7 @@ function _shtab_contrast_tasks_using
 end
 
 set -g _shtab_contrast_tasks_commands init generate lint plan explain simulate lock images config runtime coordinator deploy status logs exec restart stop sign set verify recover audit evidence measure probe completion endorsements
-set -g _shtab_contrast_tasks_opts_with_value --add-seedshare-owner-key --add-workload-owner-key --append --at --boot-option --cache --collateral --color --container --containerd --context --coordinator --cpu --fail-on --features --firmware --firmware-digest --folder --genpolicy-cache-path --handler --html --image-replacements --initrd --installer --kernel --kubeconfig --latest-transition --layout --lines --log-level --machine-digest --manifest --mirror --namespace --only --out --output --platform --policy --processes --project --reference-value-patches --reference-values --registry --release --report-data --roots --sbom --seed --seedshare-owner-key --set --settings --signature --snapshotter --target --timeout --vcpus --wait --workload-owner-key --workspace-dir --write -c -m -n -o -p -s -w
+set -g _shtab_contrast_tasks_opts_with_value --add-seedshare-owner-key --add-workload-owner-key --append --at --boot-option --cache --ci --collateral --color --container --containerd --context --coordinator --cpu --fail-on --features --firmware --firmware-digest --folder --genpolicy-cache-path --handler --html --image-replacements --initrd --installer --kernel --kubeconfig --latest-transition --layout --lines --log-level --machine-digest --manifest --mirror --namespace --only --out --output --platform --policy --processes --project --reference-value-patches --reference-values --registry --release --report-data --roots --sbom --seed --seedshare-owner-key --set --settings --signature --snapshotter --target --timeout --vcpus --wait --workload-owner-key --workspace-dir --write -c -m -n -o -p -s -w
 
 complete -c contrast-tasks -e
 complete -c contrast-tasks -f
@@ -60,6 +60,7 @@ complete -c contrast-tasks -n _shtab_contrast_tasks_using -s h -l help -d 'show 
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using; and test $_shtab_contrast_tasks_npos -eq 0' -a init -d 'write contrast.toml for a deployment contrast-tasks init --platform k3s-qemu-snp deployment/'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -s h -l help -d 'show this help message and exit'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -l platform -xka "local aks-clh-snp k3s-qemu-snp k3s-qemu-snp-gpu k3s-qemu-tdx rke2-qemu-tdx metal-qemu-snp metal-qemu-snp-gpu metal-qemu-tdx metal-qemu-tdx-gpu" -d 'the platform, default local'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -l ci -xka "github gitlab pre-commit" -d 'also write what has every change checked: github, gitlab, pre-commit'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -l output -x -d 'text, json, events, sarif, junit, github'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -l color -xka "auto always never" -d 'auto, always, never'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using init' -l project -l workspace-dir -xka "(__fish_complete_directories)" -d 'folder of contrast.toml'

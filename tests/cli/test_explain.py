@@ -361,7 +361,7 @@ def test_a_missing_engine_is_no_bug_of_ours(
     shown = generated.run("simulate")
 
     assert shown.code == 2
-    assert "install the extra contrast-tasks[simulate]" in shown.err
+    assert "install contrast-tasks with the extra 'simulate'" in shown.err
 
 
 def test_a_path_may_be_written_in_another_way(generated: Terminal) -> None:

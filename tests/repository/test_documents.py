@@ -106,3 +106,22 @@ def test_every_page_is_reached_from_the_readme() -> None:
                 waiting.append(target)
 
     assert [page for page in PAGES if page not in reached] == []
+
+
+# Names that installers look up in an index; this project has no name there, and whoever takes it would be installed.
+_FROM_AN_INDEX = re.compile(
+    r"(?:pip3? install|pipx (?:install|run)|uv add|uv tool (?:install|run)|uvx)\b(?: -\S+)* ['\"]?contrast-tasks"
+)
+
+
+@pytest.mark.parametrize(
+    "folder", ["", "contrast_tasks", "coordinator", "docs", "examples", "templates"]
+)
+def test_nothing_asks_an_index_for_this_project(folder: str) -> None:
+    found = (ROOT / folder).rglob("*") if folder else (*ROOT.glob("*"), *ROOT.glob(".*"))
+    kinds = {".md", ".py", ".sh", ".toml", ".yml", ".yaml", ".in"}
+    texts = {path: path.read_text() for path in found if path.suffix in kinds and path.is_file()}
+
+    assert texts
+    assert [path for path, text in texts.items() if _FROM_AN_INDEX.search(text)] == []
+    assert _FROM_AN_INDEX.search("pip install --quiet 'contrast-tasks[mesh]'")

@@ -36,7 +36,7 @@ _ONE_USER = (
 )
 # Source: runc, which refuses such paths of namespaces.
 _COMMA = "runc takes no folder with a comma in its name (move the project)"
-_NO_ENGINE = "there is no policy engine (install the extra contrast-tasks[simulate])"
+_NO_ENGINE = "there is no policy engine (install contrast-tasks with the extra 'simulate')"
 
 
 class PolicyDenied(MismatchError):

@@ -34,6 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.open_closed()
     try:
         return _run(words, is_process=argv is None)
+    except Terminated:
+        streams.put_last("contrast-tasks: terminated, finished work is kept\n")
+        return TERMINATED
+    except KeyboardInterrupt:
+        streams.put_last("contrast-tasks: interrupted, finished work is kept\n")
+        return INTERRUPTED
     except streams.OutputLost as lost:
         if not lost.reader_left:
             streams.put_last(f"contrast-tasks: error: the output cannot be written: {lost}\n")
@@ -64,12 +70,6 @@ def _run(words: list[str], *, is_process: bool) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         return run_command_line(words, root)
-    except Terminated:
-        streams.put_last("contrast-tasks: terminated, finished work is kept\n")
-        return TERMINATED
-    except KeyboardInterrupt:
-        streams.put_last("contrast-tasks: interrupted, finished work is kept\n")
-        return INTERRUPTED
     finally:
         with contextlib.suppress(ValueError):
             signal.signal(signal.SIGTERM, before)

@@ -1,7 +1,10 @@
 """The commands that call a stage: what they hand over, what they say, what they exit with."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -130,6 +133,37 @@ def test_deploy_goes_on_without_values_that_only_a_running_coordinator_can_tell(
     assert shown.code == 0
     assert stage.given["with_mesh"] is True
     assert "that only you can know: deployed without, set will need them\n" in shown.err
+
+
+@pytest.mark.parametrize("name", ["snapshot.unchanged", "session.run_command_line"])
+def test_an_interrupt_is_one_line_before_a_command_begins_too(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"contrast_tasks.cli.{name}", interrupt)
+
+    shown = terminal.run("generate")
+
+    assert (shown.code, shown.out) == (130, "")
+    assert shown.err == "contrast-tasks: interrupted, finished work is kept\n"
+
+
+def test_an_interrupt_while_the_program_is_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "contrast_tasks.cli.main", Loading("main"))
+
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("contrast_tasks", run_name="__main__")
+
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "contrast-tasks: interrupted\n"
 
 
 def test_set_hands_over_paths_as_the_caller_sees_them(

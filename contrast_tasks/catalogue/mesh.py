@@ -139,5 +139,7 @@ MESH_EGRESS_EMPTY = define(
 MESH_INGRESS_ABSENT = define(
     "G042 mesh-ingress-absent warning",
     "a Service leads to a workload whose ingress the mesh does not protect",
-    'add contrast.edgeless.systems/servicemesh-ingress: ""',
+    'set ingress = "" for the workload in contrast.toml, and every port wants a client certificate of the mesh;'
+    " or annotate it with contrast.edgeless.systems/servicemesh-ingress",
+    answer=Answer("ingress", value="", is_choice=True),
 )

@@ -150,7 +150,7 @@ def _check_request(subject: Subject, place: Path, owner: str, request: Any, limi
             catalogue.MEMORY_REQUEST_DIFFERS,
             (*place, "requests", "memory"),
             f"{owner} has the memory request {request} and the limit {limit}, expected the same value",
-            f"set both to {limit}",
+            f"set both to {limit}, or fit_memory = true under [defaults] in contrast.toml",
         )
 
 

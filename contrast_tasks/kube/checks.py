@@ -104,6 +104,7 @@ def _without_ingress(
             doc.where,
             f"{doc.key} has no servicemesh-ingress annotation and is reached through the Service"
             f" {service.name} at {service.where}, expected protected ingress",
+            answer=Setting(("workloads", doc.key, "ingress"), ""),
         )
         for doc in documents
         if (service := first.get(id(doc))) is not None

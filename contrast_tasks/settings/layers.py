@@ -30,12 +30,19 @@ class Layer(Record, kw_only=False):
 
 
 class InvalidSettings(SettingsError):
-    """Some settings are not valid; the message begins with the first problem, `problems` has all with their places."""
+    """Some settings are not valid; `problems` has all with their places.
+
+    The message has a line for each problem, and below it its hint, unless the next problem has the same; the last is `hint`.
+    """
 
     def __init__(self, problems: Sequence[tuple[Location, Problem]]) -> None:
-        (where, first), *rest = problems
-        others = "".join(f"\n{place}: {problem.message}" for place, problem in rest)
-        super().__init__(first.message + others, hint=first.hint, where=where)
+        lines, hint = [], ""
+        for place, problem in problems:
+            if hint not in ("", problem.hint):
+                lines.append(f"  hint: {hint}")
+            lines.append(f"{place}: {problem.message}" if lines else problem.message)
+            hint = problem.hint
+        super().__init__("\n".join(lines), hint=hint, where=problems[0][0])
         self.problems = tuple(problems)
 
 

@@ -93,7 +93,7 @@ def _missing(document: Mapping[str, Any], *, has_file: bool) -> Iterator[tuple[L
     """Yield a problem for each absent key that has no default."""
     for key, example in (("platform", '"local"'), ("sources", '["deployment"]')):
         if key not in document:
-            hint = "" if has_file else f"create {FILE_NAME} in the project's folder"
+            hint = "" if has_file else f"'contrast-tasks init' writes {FILE_NAME}"
             message = f"{key} is not set, expected as in {key} = {example}"
             yield Location(file=FILE_NAME), Problem((key,), message, hint)
 

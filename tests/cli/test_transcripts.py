@@ -142,7 +142,7 @@ BAD_INPUT = [
         lines(
             f"{SHOP}:53: error[G030 memory-request]: Deployment/shelf: container shelf has the memory request 32Mi"
             " and the limit 160Mi, expected the same value",
-            "  hint: set both to 160Mi",
+            "  hint: set both to 160Mi, or fit_memory = true under [defaults] in contrast.toml",
             ONE_ERROR,
         ),
         id="memory-request-unlike-limit",

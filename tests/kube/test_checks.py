@@ -168,7 +168,7 @@ def test_a_finding_says_found_wanted_and_what_to_do() -> None:
 
     assert str(found) == (
         "web.yml:16: error[G030 memory-request]: StatefulSet/web: container web has the memory request 512Mi"
-        " and the limit 1Gi, expected the same value\n  hint: set both to 1Gi"
+        " and the limit 1Gi, expected the same value\n  hint: set both to 1Gi, or fit_memory = true under [defaults] in contrast.toml"
     )
 
 

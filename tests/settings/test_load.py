@@ -657,7 +657,7 @@ def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="platform is not set") as caught:
         load(tmp_path, None)
 
-    assert caught.value.hint == "create contrast.toml in the project's folder"
+    assert caught.value.hint == "'contrast-tasks init' writes contrast.toml"
 
 
 def test_without_a_file_flags_are_enough(tmp_path: Path) -> None:
@@ -694,6 +694,17 @@ def test_all_problems_are_told_in_the_order_of_their_lines(tmp_path: Path) -> No
         "environment CONTRAST_PLATFORM",
     ]
     assert str(caught.value).count("\n") == 3
+
+
+def test_each_problem_has_its_hint_below_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        load(tmp_path, BASE + 'buid_dir = "b"\n[defaults]\nmemry = "3Gi"\n')
+
+    first, hint, second = str(caught.value).splitlines()
+    assert first.startswith("unknown key 'buid_dir'")
+    assert hint == "  hint: did you mean 'build_dir'?"
+    assert second.startswith("contrast.toml:5: unknown key 'memry'")
+    assert caught.value.hint == "did you mean 'memory'?"
 
 
 def test_the_error_survives_pickling(tmp_path: Path) -> None:

@@ -52,7 +52,11 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     wrote: list[str] = []
     sources: list[str] = []
     if (context.root / FILE_NAME).exists():
-        context.console.say(f"{FILE_NAME} is there already and stays as it is")
+        is_here = context.cwd == context.root
+        shown = FILE_NAME if is_here else str(context.root / FILE_NAME)
+        context.console.say(f"{shown} is there already and stays as it is")
+        if not is_here:
+            context.console.say("  hint: '--project .' makes the current folder a project")
     else:
         sources = _sources(arguments.paths, context)
         text = starter(name, sources, default_for(name).name)
@@ -90,8 +94,14 @@ def _checks(service: str, context: Context) -> list[str]:
 def _sources(paths: Sequence[str], context: Context) -> list[str]:
     """Return the sources, relative to the project; raises UsageError if there are none."""
     from contrast_tasks.steps.detect import detect_sources
+    from contrast_tasks.steps.sources import CHART
 
     for path in paths:
+        if (context.cwd / path / CHART).exists():
+            raise UsageError(
+                f"found a chart at '{path}', whose templates Helm renders, expected what it renders to",
+                hint=f"render it with 'helm template NAME {path} -f VALUES > FILE', and name FILE",
+            )
         if not (context.cwd / path).exists():
             raise UsageError(
                 f"found nothing at '{path}', expected files or folders of the deployment"

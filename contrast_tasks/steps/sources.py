@@ -42,7 +42,7 @@ def find_sources(
     names: list[str] = []
     outputs: dict[str, str] = {}
     for source, top in zip(sources, tops, strict=True):
-        before = len(names)
+        before, told = len(names), len(found.findings)
         if source in rendered:
             if not rendered[source]:
                 continue
@@ -56,7 +56,7 @@ def find_sources(
             _walk(top, names, found)
         elif os.path.isfile(top) and top.endswith(SOURCE_SUFFIXES):  # noqa: PTH113
             names.append(top)
-        if len(names) == before:
+        if len(names) == before and len(found.findings) == told:
             found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
     seen: set[str] = set()
     inside, below = f"{root}{os.sep}", f"{common}{os.sep}"

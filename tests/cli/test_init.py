@@ -175,3 +175,32 @@ def test_checks_are_written_where_the_service_looks_in_the_repository(
     assert (repository / file).read_text() == "# mine\n"
     assert f"../{file} is there already and stays as it is; it needs:\n" in second.err
     assert second.out == text
+
+
+def test_a_chart_that_is_named_is_refused_with_the_command_that_renders_it(
+    terminal: Terminal,
+) -> None:
+    put(terminal.root, chart__Chart_yaml="name: a\n", chart__templates__web_yaml="{{ x }}\n")
+
+    shown = terminal.run("init", "chart")
+
+    assert shown.code == 2
+    assert "found a chart at 'chart'" in shown.err
+    assert "'helm template NAME chart -f VALUES > FILE'" in shown.err
+    assert not (terminal.root / "contrast.toml").exists()
+
+
+def test_a_project_elsewhere_is_told_by_its_path(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(terminal.root, web_yml=deployment("web"))
+    terminal.run("init")
+    other = terminal.root.parent / "other"
+    other.mkdir()
+
+    shown = Terminal(other, capsys, monkeypatch).run("init", "--project", "../shop")
+
+    assert shown.err == (
+        f"{terminal.root / 'contrast.toml'} is there already and stays as it is\n"
+        "  hint: '--project .' makes the current folder a project\n"
+    )

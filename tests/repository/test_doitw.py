@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 UV = """#!/bin/sh
-printf '%s\\n' "$*" >>"{log}"
+printf '%s\\n' "$*, system's certificates $UV_SYSTEM_CERTS" >>"{log}"
 exit {code}
 """
 
@@ -151,7 +151,9 @@ def test_the_first_run_installs_by_hash_and_leaves_a_stamp(checkout: Checkout) -
     done = checkout.run("generate")
 
     assert done.returncode == 7
-    assert "--require-hashes --no-build -r" in checkout.uv_log.read_text()
+    asked = checkout.uv_log.read_text()
+    assert "--require-hashes --no-build -r" in asked
+    assert "system's certificates true" in asked
     assert not checkout.pip_log.exists()
     assert re.search(r"^doitw: made in \d+ s, \d+ MB$", done.stderr, re.MULTILINE)
     lock = (checkout.root / "requirements.lock").read_bytes()
@@ -195,6 +197,7 @@ def test_pip_takes_over_where_uv_fails_or_pip_has_arguments(
     )
     runs = checkout.uv_log.read_text().count("pip install") if checkout.uv_log.exists() else 0
     assert runs == uv_runs
+    assert ("uv failed, pip takes over" in done.stderr) == bool(uv_runs)
 
 
 def test_a_changed_lock_installs_again_in_place(checkout: Checkout) -> None:

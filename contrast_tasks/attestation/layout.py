@@ -9,7 +9,7 @@ Bytes that no field covers are reserved: they are written as zeros, and other va
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -51,7 +51,7 @@ class Layout(Generic[T]):
             if len(blank) > 1:
                 self._tuples[name] = slice(len(self._names), len(self._names) + len(blank))
             self._names += [name] * len(blank)
-            self._sizes += map(_size, blank)
+            self._sizes += _sizes(blank)
         self._attributes = attrgetter(*dict.fromkeys(self._names))
         self._struct = struct.Struct(form + self._gap(end, size_bytes))
 
@@ -101,7 +101,7 @@ class Layout(Generic[T]):
         source, instead: as in `values`. what: the source's name in messages.
         """
         values = self.values(source, instead)
-        sizes = list(map(_size, values))
+        sizes = _sizes(values)
         if sizes != self._sizes:
             raise self._malformed(f"{what or self._what} {self._misfit(sizes)}", "length")
         try:
@@ -121,5 +121,5 @@ class Layout(Generic[T]):
         return MalformedEvidence(message, reason=self._reason and f"{self._reason}-{kind}")
 
 
-def _size(value: int | bytes) -> int:
-    return 0 if isinstance(value, int) else len(value)
+def _sizes(values: Iterable[int | bytes]) -> list[int]:
+    return [0 if isinstance(value, int) else len(value) for value in values]

@@ -166,11 +166,14 @@ def _policy_abi_check(found: int, wanted: int) -> Check:
 
 def _flag_checks(found: int, wanted: int, flags: Flags) -> Iterator[Check]:
     """Yield the check of each flag: first flags that may be forbidden, then flags that may be demanded."""
-    for bit, flag in sorted(flags.items(), key=lambda item: item[1].demanded):
-        is_set, is_wanted = bool(found >> bit & 1), bool(wanted >> bit & 1)
-        if flag.check:
-            passed = is_set or not is_wanted if flag.demanded else is_wanted or not is_set
-            yield Check(flag.check, passed, _ON_OFF[is_set], _ON_OFF[is_wanted], _flag_hint(flag))
+    for demanded in (False, True):
+        for bit, flag in flags.items():
+            if flag.check and flag.demanded == demanded:
+                is_set, is_wanted = bool(found >> bit & 1), bool(wanted >> bit & 1)
+                passed = is_set or not is_wanted if demanded else is_wanted or not is_set
+                yield Check(
+                    flag.check, passed, _ON_OFF[is_set], _ON_OFF[is_wanted], _flag_hint(flag)
+                )
 
 
 def _flag_hint(flag: Flag) -> str:

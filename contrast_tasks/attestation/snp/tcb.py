@@ -4,6 +4,7 @@ Source: docs/internals/attestation.md 2.2.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contrast_tasks.attestation.errors import MalformedEvidence
 
@@ -40,6 +41,7 @@ class Tcb:
         return sum(getattr(self, name) << 8 * place for name, place in places.items())
 
 
+@lru_cache(maxsize=256)
 def parse_tcb(word: int, *, turin: bool, where: str = "tcb") -> Tcb:
     """Split a 64-bit TCB version, a little-endian word of the report, into its patch levels.
 

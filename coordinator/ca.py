@@ -13,6 +13,7 @@ never shortens a life, the root's is issued anew for its key every five years. S
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -138,13 +139,7 @@ class CertificateAuthority:
         ]
         if names:
             fixed.append(_extension(x509.SubjectAlternativeName(names)))
-        carried = [
-            *fixed,
-            *(
-                _extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), der))
-                for oid, der in extensions
-            ),
-        ]
+        carried = [*fixed, *(_carried(oid, der) for oid, der in extensions)]
         if len({extension.oid for extension in carried}) != len(carried):
             raise ValueError("an extension is given twice")
         builder = (
@@ -219,6 +214,12 @@ def _ca_builder(
         .add_extension(_key_usage(can_sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+
+
+@lru_cache(maxsize=1024)
+def _carried(oid: str, der: bytes) -> x509.Extension[x509.ExtensionType]:
+    """Return the extension of a claim: workloads have most of their fifty in common."""
+    return _extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), der))
 
 
 def _extension(

@@ -3,6 +3,8 @@
 Source: docs/internals/attestation.md 2.9 (numbers below 1.3.9901.2.1) and 3.8 (numbers below 1.3.9901.2.2; the guest's only).
 """
 
+from functools import lru_cache
+
 from contrast_tasks.attestation.pki import der
 from contrast_tasks.attestation.snp.expectation import ReportTcbs
 from contrast_tasks.attestation.snp.report import SnpReport
@@ -90,6 +92,8 @@ def _bit(word: int, number: int) -> bool:
     return bool(word >> number & 1)
 
 
+# Guests of one runtime have most claims in common. Typed, since True equals 1.
+@lru_cache(maxsize=1024, typed=True)
 def _encode(claim: Claim) -> bytes:
     if isinstance(claim, bool):
         return der.encode(der.BOOLEAN, b"\xff" if claim else b"\0")

@@ -27,6 +27,7 @@ class Link(asyncio.BufferedProtocol):
     address: str
     waits_since: float
     idle_since: float = math.inf
+    _peer_address: str | None
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -45,7 +46,8 @@ class Link(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
         self.transport = transport
         self.waits_since = asyncio.get_running_loop().time()
-        self.address = network_of(_address(transport) or "")
+        self._peer_address = _address(transport)
+        self.address = network_of(self._peer_address or "")
         if not self._service.admit(self):
             self._ended = True
             transport.abort()
@@ -186,7 +188,7 @@ class Link(asyncio.BufferedProtocol):
 
     async def _connect_backend(self, session: ServerSession, identity: PeerIdentity) -> None:
         loop = asyncio.get_running_loop()
-        identity = replace(identity, address=_address(self.transport))
+        identity = replace(identity, address=self._peer_address)
         self._name = self._service.registry.add(identity)
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

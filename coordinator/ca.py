@@ -96,6 +96,16 @@ class CertificateAuthority:
             .add_extension(_authority_key(root_key), critical=False)
             .sign(root_key, hashes.SHA384())
         )
+        self._leaf_extensions = (
+            _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+            _extension(_key_usage(can_sign_certificates=False), critical=True),
+            _extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+                )
+            ),
+            _extension(_authority_key(mesh_key)),
+        )
         self._mesh_ca = _ca_builder(MESH_CA, MESH_CA, mesh_key, self._serial(), mesh_life).sign(
             mesh_key, hashes.SHA384()
         )
@@ -127,19 +137,10 @@ class CertificateAuthority:
         if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
             raise BadKey("only ec and rsa keys are certified")
         names = general_names(sans)
-        fixed = [
-            _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-            _extension(_key_usage(can_sign_certificates=False), critical=True),
-            _extension(
-                x509.ExtendedKeyUsage(
-                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-                )
-            ),
-            _extension(_authority_key(self._mesh_key)),
-        ]
+        carried = list(self._leaf_extensions)
         if names:
-            fixed.append(_extension(x509.SubjectAlternativeName(names)))
-        carried = [*fixed, *(_carried(oid, der) for oid, der in extensions)]
+            carried.append(_extension(x509.SubjectAlternativeName(names)))
+        carried += [_carried(oid, der) for oid, der in extensions]
         if len({extension.oid for extension in carried}) != len(carried):
             raise ValueError("an extension is given twice")
         builder = (

@@ -125,7 +125,9 @@ def test_the_answer_binds_nonce_history_and_both_cas(
     assert got.document["version"]
 
 
-def test_fault_17_6_every_update_is_in_the_next_answer(guard: Guard, curl: Curl, owner: Caller) -> None:
+def test_fault_17_6_every_update_is_in_the_next_answer(
+    guard: Guard, curl: Curl, owner: Caller
+) -> None:
     manifest = tiny_manifest(owners=[owner.digest_hex])
     put(guard, manifest, POLICY)
     before = curl.post(BODY).document

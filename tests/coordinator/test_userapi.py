@@ -228,7 +228,9 @@ def test_a_seedshare_owner_key_that_cannot_be_used_is_refused(
     assert store._values == {}
 
 
-def test_fault_17_7_an_object_too_large_to_store_is_refused(guard: Guard, store: MemoryStore) -> None:
+def test_fault_17_7_an_object_too_large_to_store_is_refused(
+    guard: Guard, store: MemoryStore
+) -> None:
     large = bytes(MAX_OBJECT_BYTES + 1)
 
     assert refused(lambda: send(guard, large)).code is INVALID

@@ -64,7 +64,7 @@ VALUES = {
 )
 def test_long_values_are_broken_and_still_enforced(value: str, engine: str) -> None:
     text = VALUES[value]
-    data = one_container(f"env: [{{name: LONG, value: {json.dumps(text)}}}]")
+    data = one_container(f"env: [{{name: LONG, value: {json.dumps(text, ensure_ascii=False)}}}]")
 
     policy = render_policy(data)
 

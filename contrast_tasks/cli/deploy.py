@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         fresh=arguments.fresh,
         take_over=arguments.take_over,
         prune=arguments.prune,
+        watch=context.console.progress,
     )
     if not result.changed:
         is_local = result.platform == "local"

@@ -23,6 +23,7 @@ from contrast_tasks.local.client import NodeClient, Tether
 from contrast_tasks.local.control import NodeAbsent
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
@@ -77,12 +78,14 @@ def run_deploy(
     trial: Tether | None = None,
     take_over: bool = False,
     prune: bool = False,
+    watch: Watch = unseen,
 ) -> DeployResult:
     """Make what runs equal to the annotated YAML; unchanged pods keep running.
 
     The following are for platform local only. with_mesh: False runs only the Coordinator and the initializers. fresh:
     stop what runs and delete the Coordinator's history. trial: unless this tether lets go, everything that was started
-    ends with it, including the Coordinator's history; None: it keeps running, unless this function raises.
+    ends with it, including the Coordinator's history; None: it keeps running, unless this function raises. watch: is told of
+    the pods.
     On platform local a Coordinator in recovery mode is recovered if the owner's share and key are here.
     For a cluster only: take_over: fields that other tools own; prune: remove objects that are no longer deployed.
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
@@ -114,6 +117,7 @@ def run_deploy(
         environ=os.environ if environ is None else environ,
         with_mesh=with_mesh,
         fresh=fresh,
+        watch=watch,
     )
     pods, coordinator = local.run(trial)
     return DeployResult(

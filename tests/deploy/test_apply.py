@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +26,7 @@ from contrast_tasks.local.client import NodeClient, running_pids
 from contrast_tasks.local.messages import Applied, Plan, PodStatus
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.mesh.envoy_binary import EnvoyMissing
+from contrast_tasks.progress import Progress
 from tests.fakes.deployment import Project
 from tests.fakes.signals import interruptible
 
@@ -198,6 +202,37 @@ def test_a_fresh_deploy_forgets_the_history_and_says_so(
 
     assert said == ["the coordinator's earlier history is forgotten"]
     assert not client.paths.state.exists()
+
+
+def test_who_watches_is_told_of_each_pod_and_of_the_wait_for_the_coordinator(
+    project: Project,
+) -> None:
+    told: list[tuple[str, ...]] = []
+
+    class Watched:
+        def begin(self, name: str) -> None:
+            told.append(("begin", name))
+
+        def end(self, name: str, size_bytes: int = 0) -> None:
+            told.append(("end", name))
+
+    class Node:
+        def apply(self, plan: Plan) -> Applied:
+            return NOTHING
+
+        def wait(self, pods: Sequence[str], **_: object) -> None:
+            told.append(("wait", *pods))
+
+    def watch(verb: str, total: int, unit: str) -> AbstractContextManager[Progress]:
+        told.append((verb, str(total), unit))
+        return nullcontext(Watched())
+
+    pods = [SimpleNamespace(name="c", role="coordinator"), SimpleNamespace(name="web", role="")]
+    deploy = replace(local_deploy(project, []), watch=watch)
+
+    deploy._apply(cast(NodeClient, Node()), cast(Plan, SimpleNamespace(pods=pods)))
+
+    assert told == [("starting", "2", "pod"), ("begin", "c"), ("end", "web"), ("wait", "c")]
 
 
 NOTHING = Applied(started=(), replaced=(), unchanged=(), stopped=())

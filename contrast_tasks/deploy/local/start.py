@@ -24,6 +24,7 @@ from contrast_tasks.local.client import NodeClient, Tether, ensure_node
 from contrast_tasks.local.messages import Applied, Plan
 from contrast_tasks.local.paths import local_paths
 from contrast_tasks.policy.engine import ENGINES
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
@@ -53,6 +54,7 @@ class LocalDeploy:
     environ: Mapping[str, str]
     with_mesh: bool
     fresh: bool
+    watch: Watch = unseen
 
     def run(self, trial: Tether | None) -> tuple[Applied, str]:
         """Return the changes and the Coordinator's address, "" if there is none."""
@@ -149,10 +151,14 @@ class LocalDeploy:
         )
 
     def _apply(self, client: NodeClient, plan: Plan) -> Applied:
-        applied = client.apply(plan)
-        coordinators = [pod.name for pod in plan.pods if pod.role == ROLE_COORDINATOR]
-        if coordinators:
-            client.wait(coordinators, until="started", timeout_s=START_LIMIT_S)
+        with self.watch("starting", len(plan.pods), "pod") as progress:
+            applied = client.apply(plan)
+            # The others wait for its manifest.
+            coordinators = [pod.name for pod in plan.pods if pod.role == ROLE_COORDINATOR]
+            for pod in plan.pods:
+                (progress.begin if pod.name in coordinators else progress.end)(pod.name)
+            if coordinators:
+                client.wait(coordinators, until="started", timeout_s=START_LIMIT_S)
         for verb, names in (
             ("started", applied.started),
             ("replaced", applied.replaced),

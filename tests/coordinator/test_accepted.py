@@ -98,7 +98,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, now = tmp_path_factory.mktemp("pki"), datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    ours, earlier = authority(ENGINE, now, timedelta(hours=24)), authority(ENGINE, now)
+    # Of the day before, since no certificate is older than its CA.
+    ours = authority(ENGINE, now - timedelta(hours=26), timedelta(hours=24))
+    earlier = authority(ENGINE, now)
 
     def chain(ca: CertificateAuthority, *sans: str, at: datetime = now) -> bytes:
         return ca.issue(

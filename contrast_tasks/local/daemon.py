@@ -163,7 +163,10 @@ def _hold_project(paths: LocalPaths) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as err:
         os.close(descriptor)
-        raise ClusterError("another local backend of this project is running") from err
+        raise ClusterError(
+            "another local backend of this project is running",
+            hint="it is starting or ending just now: wait for it, and repeat",
+        ) from err
     return descriptor
 
 

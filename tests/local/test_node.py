@@ -566,9 +566,12 @@ def test_a_stale_socket_and_pid_file_do_not_hinder_a_new_daemon(
 
 
 def test_a_second_daemon_of_the_same_project_is_refused(node: NodeClient) -> None:
-    with pytest.raises(ClusterError, match="another local backend of this project is running"):
+    with pytest.raises(
+        ClusterError, match="another local backend of this project is running"
+    ) as caught:
         start_node(node.paths)
 
+    assert caught.value.hint == "it is starting or ending just now: wait for it, and repeat"
     assert node.is_running()
 
 

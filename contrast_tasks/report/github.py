@@ -7,12 +7,14 @@ from contrast_tasks.errors import Location
 from contrast_tasks.findings import Severity
 from contrast_tasks.report.hints import PROGRAM
 from contrast_tasks.report.model import Report, in_checkout, with_hint
+from contrast_tasks.report.text import CONTROL
 
 _COMMANDS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return escaped.translate(CONTROL)
 
 
 def _property(text: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.report.hints import PROGRAM, as_called
 from contrast_tasks.report.model import Failure, Report, counted
@@ -13,7 +14,7 @@ _PATHS_NAMED = 4
 
 
 # Control characters but tab and newline, and marks that turn the direction of writing: a terminal would obey them.
-_CONTROL = {
+CONTROL = {
     **{code: f"\\x{code:02x}" for code in (*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0))},
     **{
         code: f"\\u{code:04x}"
@@ -30,12 +31,17 @@ def shown(text: str) -> str:
     Source: ECMA-48; the workflow commands of GitHub (`::name::`, `##[name]`), the logging commands of Azure Pipelines
     (`##vso[`) and the service messages of TeamCity (`##teamcity[`).
     """
-    text = text.translate(_CONTROL)
+    text = text.translate(CONTROL)
     if "::" in text or "##" in text:
         import re
 
         text = re.sub(_COMMAND, _escaped, text, flags=re.MULTILINE)
     return text
+
+
+def _shown_place(where: Location) -> str:
+    """Return a place on one line: a file's name may hold a newline, after which anything could seem to be said by us."""
+    return shown(str(where).replace("\n", "\\n"))
 
 
 def _escaped(match: Any) -> str:
@@ -81,7 +87,7 @@ def _hint_line(hint: str) -> str:
 def finding_line(finding: Finding, *, colour: bool = False) -> str:
     """Return `file:line: severity[code rule]: message`, and the hint on a line of its own."""
     severity = _label(finding.severity, colour=colour)
-    where, message = shown(str(finding.where)), shown(finding.message)
+    where, message = _shown_place(finding.where), shown(finding.message)
     head = f"{where}: {severity}[{finding.code} {finding.rule}]: {message}"
     return _with_hint(head, finding.hint)
 
@@ -89,8 +95,8 @@ def finding_line(finding: Finding, *, colour: bool = False) -> str:
 def failure_line(failure: Failure, *, colour: bool = False) -> str:
     """Return `file:line: error: message` or `contrast-tasks: error: message`, and the hint on a line of its own."""
     error = _label(Severity.ERROR, colour=colour)
-    place = str(failure.where) if failure.where else PROGRAM
-    head = f"{shown(place)}: {error}: {shown(failure.message)}"
+    place = _shown_place(failure.where) if failure.where else PROGRAM
+    head = f"{place}: {error}: {shown(failure.message)}"
     return _with_hint(head, failure.hint)
 
 

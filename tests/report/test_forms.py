@@ -237,6 +237,7 @@ def test_github_encodes_what_would_end_a_command() -> None:
     text = github.render(report).decode()
 
     assert text.count("\n") == 1
+    assert "\x1b" not in text
     assert text.startswith(
         '::error file=a%2Cb%3Ac.yml,line=3,col=5,title=G030 memory-limit::a <b> & "c" 100%25%0D%0A::error'
     )

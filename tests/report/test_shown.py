@@ -40,3 +40,12 @@ def test_a_finding_keeps_its_colour_and_loses_that_of_its_file() -> None:
     assert line.startswith("a\\x1b[1m.yml:2: \x1b[")
     assert line.endswith(": found '\\x1b[2J'\n  hint: not \\x07 this")
     assert line.count("\x1b") == 2  # the colour of the severity, and its end
+
+
+def test_a_newline_in_the_name_of_a_file_begins_no_line() -> None:
+    found = finding(where=Location(file="a\ncontrast-tasks: error: sold.yml", line=2), hint="")
+
+    line = finding_line(found)
+
+    assert line.startswith("a\\ncontrast-tasks: error: sold.yml:2: ")
+    assert "\n" not in line

@@ -213,10 +213,7 @@ def _restart_in_cluster(
             if item.kind not in ROLLED_OUT:
                 say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
         chosen = tuple(item for item in others if item.kind in ROLLED_OUT)
-    restarted = on_cluster.restart(chosen, cluster, wait_s=wait_s)
-    for name in restarted:
-        say(f"restarted {name}")
-    return restarted
+    return on_cluster.restart(chosen, cluster, say=say, wait_s=wait_s)
 
 
 def kubectl_of(settings: Settings, say: Say) -> Kubectl:

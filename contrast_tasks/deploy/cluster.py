@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
@@ -31,6 +32,7 @@ _ADVICE = "Please review the fields above"
 _PLACE_ABSENT = re.compile(r'namespaces "([^"]+)" not found')
 # Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
 _STDIN = re.compile(r' ?"?STDIN"?:?')
+_ERROR = "error: "
 
 Object = Mapping[str, Any]
 
@@ -144,7 +146,7 @@ def _verb(arguments: Sequence[str]) -> str:
 def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
     """Return the error of a kubectl that failed; lines: its error output."""
     told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
-    message = _STDIN.sub("", "\n".join(dict.fromkeys(told or lines)))
+    message = _STDIN.sub("", "\n".join(dict.fromkeys(told or lines))).removeprefix(_ERROR)
     hint = ""
     if _CONFLICT.search(message):
         message = message.partition(_ADVICE)[0].rstrip()
@@ -175,6 +177,10 @@ class Kubectl:
 
     def target(self) -> Target:
         """Return where everything goes; raises ClusterError if kubectl has no such context."""
+        kubeconfig = self._access.kubeconfig
+        if kubeconfig and not Path(kubeconfig).exists():
+            # kubectl goes on as if it were an empty one.
+            raise ClusterError(f"there is no configuration of kubectl at {kubeconfig}")
         try:
             found = self._json("config", "view", "--minify", "--output=json")
         except KubectlFailed as err:
@@ -218,6 +224,13 @@ class Kubectl:
             arguments.append("--dry-run=server")
         if objects:
             self._ask(arguments, _stream(objects))
+
+    def replace(self, objects: Sequence[Object]) -> None:
+        """Replace objects, each by itself as it was read but for what shall differ."""
+        if objects:
+            self._ask(
+                ["replace", f"--field-manager={FIELD_MANAGER}", "--filename=-"], _stream(objects)
+            )
 
     def create(self, objects: Sequence[Object]) -> list[str]:
         """Create objects whose names the API server completes; return a line for each."""

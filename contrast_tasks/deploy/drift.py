@@ -15,6 +15,13 @@ _SHOWN = 60
 _QUANTITIES = re.compile(r"\.(resources|sizeLimit|divisor)\b")
 # Lists in which every element counts, by the name of their field.
 _WHOLE = frozenset({"containers", "initContainers", "env", "volumes", "volumeMounts"})
+# Fields that the API server adds to no template, so that one that the deployment does not have is somebody's.
+_NEVER_ADDED = _WHOLE | {
+    *("args", "command", "envFrom", "lifecycle", "stdin", "tty", "volumeDevices", "workingDir"),
+    *("livenessProbe", "readinessProbe", "startupProbe"),
+    *("hostIPC", "hostNetwork", "hostPID", "hostUsers", "hostname", "shareProcessNamespace"),
+    *("runtimeClassName", "subdomain"),
+}
 
 
 def drift(ours: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
@@ -29,6 +36,9 @@ def _differences(ours: Any, live: Any, path: str) -> Iterator[str]:
         for key, value in ours.items():
             if value is not None and not (value in ({}, []) and key not in live):
                 yield from _differences(value, live.get(key), f"{path}.{key}" if path else key)
+        for key in sorted(_NEVER_ADDED & live.keys()):
+            if ours.get(key) is None:
+                yield f"{path}.{key}: not deployed, and is there"
     elif _is_named(ours) and _is_named(live):
         yield from _named_differences(ours, live, path)
     elif isinstance(ours, list) and isinstance(live, list) and len(ours) == len(live):

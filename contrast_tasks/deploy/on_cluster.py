@@ -17,6 +17,7 @@ from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines
 from contrast_tasks.deploy.pullable import refuse_unpushed
 from contrast_tasks.deploy.select import target
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.settings.model import Settings
 
@@ -93,6 +94,9 @@ def deploy(
     created = [item.key for item in objects if item.has_generated_name]
     cluster.create([item.obj for item in objects if item.has_generated_name])
     after = cluster.get([*first, *rest])
+    if take_over and (added := _without_additions(named, after)):
+        cluster.replace(added)
+        after = cluster.get([*first, *rest])
     gone = sorted(cluster.get(sorted(before - set(named))))
     if prune:
         cluster.delete([each for each in gone if each.kind not in KEPT_KINDS])
@@ -135,16 +139,20 @@ class _Steps:
         self.applied += wanted
 
 
-def restart(workloads: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> tuple[str, ...]:
+def restart(
+    chosen: Sequence[Annotated], cluster: Kubectl, *, say: Say, wait_s: float
+) -> tuple[str, ...]:
     """Restart workloads by new rollouts, and return their names; raises ClusterError before any if one cannot be."""
     place = cluster.target()
-    ids = [_id(item, place) for item in workloads]
-    for item in workloads:
+    ids = [_id(item, place) for item in chosen]
+    for item in chosen:
         if item.kind not in ROLLED_OUT:
             raise ClusterError(
                 f"{item.key} cannot be restarted in place", hint="delete it, then deploy again"
             )
     cluster.restart(ids)
+    for each in ids:
+        say(f"restarted {each.name}")
     if wait_s:
         cluster.wait(ids, timeout_s=wait_s)
     return tuple(each.name for each in ids)
@@ -161,18 +169,18 @@ class Status(NamedTuple):
 def status(objects: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> Status:
     """Return the pods of all workloads, in whatever namespace; wait_s: how long to wait until all are rolled out."""
     place = cluster.target()
-    workloads = {_id(item, place): item for item in objects if item.is_workload}
+    deployed = {_id(item, place): item for item in objects if item.is_workload}
     behind = ""
     if wait_s:
         try:
-            cluster.wait(list(workloads), timeout_s=wait_s)
+            cluster.wait(list(deployed), timeout_s=wait_s)
         except ClusterError as err:
             behind = str(err)
     lines: list[PodLine] = []
-    for namespace in sorted({each.namespace for each in workloads}):
+    for namespace in sorted({each.namespace for each in deployed}):
         here = [
             Workload(each.key, item.obj)
-            for each, item in workloads.items()
+            for each, item in deployed.items()
             if each.namespace == namespace
         ]
         pods = cluster.all_of("pods", namespace)
@@ -186,15 +194,15 @@ def status(objects: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> 
 def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
     """Return what somebody changed on the cluster in the pods of workloads that are deployed."""
     place = cluster.target()
-    workloads = {
+    deployed = {
         _id(item, place): item
         for item in objects
         if item.is_workload and not item.has_generated_name
     }
     return tuple(
         f"{each.key}: {line}"
-        for each, item in cluster.get(list(workloads)).items()
-        for line in drift(workloads[each].obj, item.value)
+        for each, item in cluster.get(list(deployed)).items()
+        for line in drift(deployed[each].obj, item.value)
     )
 
 
@@ -259,6 +267,18 @@ def _lies_in(each: Id, item: Annotated, places: Collection[str]) -> bool:
     return each.namespace in places or any(name.endswith(f".{group}") for name in places if group)
 
 
+def _without_additions(named: dict[Id, Annotated], live: dict[Id, Json]) -> list[dict[str, Any]]:
+    """Return the workloads that still differ after an apply, which removes nothing that others added, with our pod templates."""
+    return [
+        {
+            **item.value,
+            "spec": {**item.value["spec"], "template": workloads.pod_template(named[each].obj)},
+        }
+        for each, item in live.items()
+        if each.kind in ROLLED_OUT and drift(named[each].obj, item.value)
+    ]
+
+
 def _kubectl_name(each: Id) -> str:
     group = each.api_version.rpartition("/")[0]
     return f"{each.kind.lower()}{f'.{group}' if group else ''}/{each.name}"
@@ -302,8 +322,6 @@ def _without_pods(item: Json) -> dict[str, Any]:
 
 
 def _is_coordinator(item: Json) -> bool:
-    from contrast_tasks.kube import workloads
-
     return workloads.is_workload(item.value) and workloads.is_coordinator(item.value)
 
 

@@ -18,19 +18,20 @@ def select(
 
     deployed: key, as `Deployment/web`, a shorter name, and the workload. Raises ClusterError for an unknown name.
     """
-    selected: list[Workload] = []
+    # By their places: an object of the deployment is no key.
+    selected: dict[int, Workload] = {}
     for name in names:
         wanted = name.lower()
-        matches = [
-            workload
-            for key, short, workload in deployed
+        matches = {
+            index: workload
+            for index, (key, short, workload) in enumerate(deployed)
             if wanted in spellings(key) or wanted == short.lower()
-        ]
+        }
         if not matches:
             keys = {key for key, _, _ in deployed}
             raise ClusterError(f"no workload {name} is deployed", hint=hint_for(name, keys))
-        selected += matches
-    return tuple(dict.fromkeys(selected))
+        selected |= matches
+    return tuple(selected.values())
 
 
 def target(item: Annotated) -> Id:

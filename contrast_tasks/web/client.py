@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from http.client import BadStatusLine, RemoteDisconnected
 from pathlib import Path
 from typing import Protocol, Self
 from urllib.parse import SplitResult, urlsplit
@@ -43,6 +44,14 @@ _SCHEMES = ("http", "https")
 _TOO_LONG = "the answer takes too long"
 # A peer that hangs up during the handshake may answer next time.
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+# Some are kinds of later ones.
+_TOLD: Mapping[type[BaseException], str] = {
+    TimeoutError: _TOO_LONG,
+    urllib3.exceptions.TimeoutError: _TOO_LONG,
+    socket.gaierror: "its name cannot be resolved",
+    RemoteDisconnected: "it closed the connection without an answer",
+    BadStatusLine: "its answer is no HTTP",
+}
 _STATUS = re.compile(r"[0-9]{3}")
 
 
@@ -226,13 +235,15 @@ def _reason(error: BaseException) -> str:
     """Return the cause in a few words. The texts of these errors may quote the service, so they are not repeated."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-        return _TOO_LONG
-    if isinstance(error, socket.gaierror):
-        return "its name cannot be resolved"
+    for kind, told in _TOLD.items():
+        if isinstance(error, kind):
+            return told
     if isinstance(error, NoTunnel):
         status = _STATUS.search(str(error))
         return f"the proxy gives no tunnel: HTTP status {status[0] if status else 'unknown'}"
+    if isinstance(error, ssl.SSLError):
+        # Its text names a line of the library's source.
+        return f"no TLS connection comes about: {(error.reason or 'SSL').replace('_', ' ').lower()}"
     if isinstance(error, OSError) and error.strerror and error.errno:
         return error.strerror.lower()
     return type(error).__name__

@@ -159,6 +159,15 @@ def test_without_a_configuration_a_context_is_asked_for() -> None:
     assert "--context" in caught.value.hint
 
 
+def test_a_configuration_that_is_not_there_is_said_as_kubectl_does_not(tmp_path: Path) -> None:
+    kubectl = FakeKubectl()
+
+    with pytest.raises(ClusterError, match="there is no configuration of kubectl at "):
+        Kubectl(Access(str(tmp_path / "absent")), run=kubectl).target()
+
+    assert kubectl.asked == []
+
+
 @pytest.mark.parametrize("option", ["take_over", "prune"])
 def test_what_only_a_cluster_can_do_is_refused_on_this_machine(
     project: Project, option: str
@@ -243,7 +252,7 @@ def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         pytest.param("", "kubectl apply failed: it said nothing", "", id="silent"),
         pytest.param(
             "error: Apply failed with 1 conflict: conflict with kubectl-client-side-apply",
-            "kubectl apply failed: error: Apply failed with 1 conflict: conflict with"
+            "kubectl apply failed: Apply failed with 1 conflict: conflict with"
             " kubectl-client-side-apply",
             "another tool owns these fields; deploy --take-over sets them all the same",
             id="conflict",

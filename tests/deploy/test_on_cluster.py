@@ -315,7 +315,8 @@ def test_restart_checks_all_before_it_touches_one(
     key = Key(kind("Deployment"), "default", "api")
     assert annotation not in str(server.cluster.get(key))
     deploy(project, cluster, said)
-    done = run_restart(settings(project), say=said.append, wait_s=0, cluster=cluster)
+    named = ["Deployment/api", "api", "WEB"]
+    done = run_restart(settings(project), names=named, say=said.append, wait_s=0, cluster=cluster)
     assert done == ("api", "web")
     assert annotation in str(server.cluster.get(key))
 
@@ -382,6 +383,28 @@ def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
     assert image.startswith(f"{path}[web].image: deployed web@sha256:")
     assert image.endswith("found evil")
     assert more == f"{path}[more]: not deployed, and is there"
+
+
+def test_what_others_added_to_pods_is_told_and_removed_on_request(
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    web = {"name": "web", "command": ["sh"], "env": [{"name": "DEBUG", "value": "1"}]}
+    spec = {"containers": [web], "hostNetwork": True}
+    key = Key(kind("Deployment"), "default", "web")
+    server.cluster.apply(key, {"spec": {"template": {"spec": spec}}}, manager="x", force=True)
+
+    place = "default/Deployment/web: spec.template.spec"
+    assert sorted(run_status(settings(project), cluster=cluster).drift) == [
+        f"{place}.containers[web].command: not deployed, and is there",
+        f"{place}.containers[web].env: not deployed, and is there",
+        f"{place}.hostNetwork: not deployed, and is there",
+    ]
+    done = deploy(project, cluster, said, take_over=True)
+
+    assert done.replaced == ("default/Deployment/web",)
+    assert run_status(settings(project), cluster=cluster).drift == ()
+    assert deploy(project, cluster, said).replaced == ()
 
 
 CLASS = Key(RUNTIME_CLASSES, "", "contrast-cc")

@@ -216,6 +216,42 @@ def test_what_is_no_answer_is_a_failure_and_not_a_crash(serve: Serve, sent: byte
         http_get(f"http://{wire.place}/", PATIENT_S)
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        pytest.param(b"", "it closed the connection without an answer", id="hangs-up"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n", "its answer is no HTTP", id="other-protocol"),
+    ],
+)
+def test_what_listens_there_instead_is_told_in_words(serve: Serve, sent: bytes, told: str) -> None:
+    wire = serve(sent)
+
+    with pytest.raises(NoAnswer) as caught:
+        http_get(f"http://{wire.place}/", SOON_S)
+
+    assert str(caught.value) == told
+
+
+def test_tls_with_a_service_without_it_is_told_in_words() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                peer.recv(4096)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NoAnswer) as caught:
+            http_get(f"https://127.0.0.1:{server.getsockname()[1]}/", SOON_S)
+        thread.join()
+
+    # OpenSSL's words for it differ from version to version.
+    assert str(caught.value).startswith("no TLS connection comes about: ")
+    assert "_ssl.c" not in str(caught.value)
+
+
 def test_a_body_longer_than_told_ends_where_it_was_told(serve: Serve) -> None:
     wire = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nlonger")
 

@@ -80,15 +80,15 @@ def deploy(
     new_places = _absent_places(cluster, first)
     live = cluster.get(first)
     ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
-    cluster.apply(_bodies(named, [*first, *ready]), take_over=take_over, is_trial=True)
     steps = _Steps(cluster, named, take_over=take_over)
+    steps.attempt([*first, *ready])
     steps.apply(first)
     noted = frozenset({*before, *named})
     if noted != before:
         # Before they exist, so that `stop` finds them however this ends.
         inventory.write(noted)
     if late := [each for each in rest if each not in ready]:
-        cluster.apply(_bodies(named, late), take_over=take_over, is_trial=True)
+        steps.attempt(late)
     live |= cluster.get(rest)
     steps.apply(rest)
     created = [item.key for item in objects if item.has_generated_name]
@@ -122,6 +122,17 @@ class _Steps:
         self._take_over = take_over
         self.applied: list[Id] = []
 
+    def attempt(self, wanted: Sequence[Id]) -> None:
+        """Let the API server try objects without storing them. Raises ClusterError."""
+        try:
+            bodies = _bodies(self._named, wanted)
+            self._cluster.apply(bodies, take_over=self._take_over, is_trial=True)
+        except KubectlFailed as err:
+            raise ClusterError(f"{err}\napplied: {self._told()}", hint=err.hint) from err
+
+    def _told(self) -> str:
+        return ", ".join(each.key for each in self.applied) or "nothing"
+
     def apply(self, wanted: Sequence[Id]) -> None:
         """Apply objects in their order. Raises ClusterError."""
         try:
@@ -131,8 +142,7 @@ class _Steps:
             self.applied += [each for each in wanted if _kubectl_name(each) in done]
             rest = [each.key for each in self._named if each not in self.applied]
             raise ClusterError(
-                f"{err}\napplied: {', '.join(each.key for each in self.applied) or 'nothing'}"
-                f"\nnot applied: {', '.join(rest)}",
+                f"{err}\napplied: {self._told()}\nnot applied: {', '.join(rest)}",
                 hint=err.hint
                 or "deploy again once the cause is gone; what is applied already stays as it is",
             ) from err

@@ -169,6 +169,7 @@ def test_an_object_that_the_server_refuses_is_told_before_anything_is_applied(
         deploy(project, cluster, said)
 
     assert "Deployment" in str(caught.value)
+    assert str(caught.value).endswith("\napplied: nothing")
     assert server.cluster.versions() == before
 
 

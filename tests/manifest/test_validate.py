@@ -667,6 +667,12 @@ def test_no_more_owners_have_to_approve_than_can(
     assert brief(validate_manifest(manifest)) == found
 
 
+def test_where_digests_stand_for_owners_the_release_with_keys_is_named() -> None:
+    found = validate_manifest(document() | {"WorkloadOwnerApprovals": 2})
+
+    assert "release under [runtime] to v1.20.0 or later" in found[0].hint
+
+
 def test_approvals_are_written_only_if_several_are_wanted() -> None:
     known = document() | {"WorkloadOwnerPubKeys": OWNERS}
     del known["WorkloadOwnerKeyDigests"]

@@ -44,6 +44,7 @@ _MINUTE = timedelta(minutes=1)
 _MOST_UNWRITTEN = 4096
 _LONGEST_TEXT = 200
 _TRIES = 10
+SEVERAL = "several"
 
 Detail = str | int
 
@@ -96,7 +97,7 @@ class AuditLog:
     def count(
         self, event: str, *, actor: str = "", period: timedelta = _MINUTE, **more: Detail
     ) -> None:
-        """Add an entry in each period for equal events, with their number and the actor of the first."""
+        """Add an entry in each period for equal events, with their number and actor: SEVERAL if there was more than one."""
         members = _members(event, more)
         self.on_event(event, members)
         key = tuple(sorted(members.items()))
@@ -105,6 +106,8 @@ class AuditLog:
             known = self._counts.get(key)
             if known is not None:
                 known.members["count"] = int(known.members["count"]) + 1
+                if known.members.get("actor", "") != actor:
+                    known.members["actor"] = SEVERAL
             elif len(self._counts) < _MOST_UNWRITTEN:
                 self._counts[key] = _Event(now, _members(event, more, actor=actor, count=1), period)
             else:

@@ -52,6 +52,22 @@ def new_log(store: MemoryStore, *, key: ec.EllipticCurvePrivateKey | None = KEY)
     return log
 
 
+def test_nobody_is_blamed_for_refusals_of_others() -> None:
+    store = MemoryStore()
+    log = new_log(store)
+    for actor in ("aa", "bb", "aa"):
+        log.count("set-refused", actor=actor, reason="too few")
+    for _ in range(2):
+        log.count("recover-refused", actor="cc", reason="too few")
+    log.flush(is_last=True)
+
+    told = [json.loads(entry.content) for entry in log.since(0)]
+    assert [(each["event"], each["actor"], each["count"]) for each in told] == [
+        ("set-refused", "several", 3),
+        ("recover-refused", "cc", 2),
+    ]
+
+
 def write(log: AuditLog, *events: str) -> None:
     for event in events:
         log.record(event)

@@ -27,7 +27,7 @@ from contrast_tasks.client.verify import (
     run_verify,
     write_certificates,
 )
-from contrast_tasks.errors import CoordinatorUnreachable, UsageError
+from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, UsageError
 from contrast_tasks.files import write_atomic
 from contrast_tasks.kube.annotated import load_records
 from contrast_tasks.report.hints import command
@@ -89,14 +89,18 @@ def run_recover(
             f"{target.subject} is not in recovery mode, there is nothing to recover",
             hint=f"see what it has in force with '{command('verify')}'",
         ) from err
-    verified = run_verify(
-        settings,
-        say=lambda _line: None,
-        coordinator=target.address,
-        manifest=manifest,
-        accept_rollback=accept_rollback,
-        reach=reach,
-    )
+    try:
+        verified = run_verify(
+            settings,
+            say=lambda _line: None,
+            coordinator=target.address,
+            manifest=manifest,
+            accept_rollback=accept_rollback,
+            reach=reach,
+        )
+    except ContrastError:
+        say(f"{target.subject} has its seed again, but does not serve what was expected")
+        raise
     return RecoverResult(
         coordinator=target.address,
         generation=verified.generations,

@@ -23,7 +23,13 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.recover import fetch_shares, recover_local, run_recover
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
-from contrast_tasks.errors import ContrastError, CoordinatorUnreachable, NotAuthorised, UsageError
+from contrast_tasks.errors import (
+    ContrastError,
+    CoordinatorUnreachable,
+    MismatchError,
+    NotAuthorised,
+    UsageError,
+)
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.keys import generate_workload_owner
 from tests.fakes.deployment import Project, running_coordinator
@@ -189,6 +195,22 @@ def test_a_restored_older_history_is_recovered_only_on_purpose(
     assert caught.value.exit_code == 40
     assert "--accept-rollback" in caught.value.hint
     assert done.generation == 1
+
+
+def test_a_coordinator_that_is_recovered_with_another_manifest_is_said_to_be_recovered(
+    project: Project, processor: Path
+) -> None:
+    with running_coordinator(project, processor=processor) as address:
+        run_set(project.settings, say=quiet, coordinator=address)
+    project.manifest.write_bytes(project.manifest.read_bytes() + b"\n")
+    said: list[str] = []
+    with (
+        running_coordinator(project, processor=processor) as address,
+        pytest.raises(MismatchError, match="another manifest in force"),
+    ):
+        run_recover(project.settings, say=said.append, coordinator=address)
+
+    assert f"coordinator {address} has its seed again, but does not serve what was expected" in said
 
 
 def test_a_history_with_a_gap_is_recovered_and_the_gap_is_told(

@@ -33,6 +33,11 @@ def host_and_port(text: str, default_port: int | None = None) -> tuple[str, int]
     return match[1].removeprefix("[").removesuffix("]"), port
 
 
+def joined(host: str, port: int) -> str:
+    """Return `host:port` as `host_and_port` splits it, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_address(text: str) -> bool:
     """Return whether a text is an https:// or http:// address with a host and without credentials."""
     return bool(re.fullmatch(_ADDRESS, text)) and _has_host(text)

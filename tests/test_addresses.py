@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.addresses import host_and_port, is_address, is_proxy
+from contrast_tasks.addresses import host_and_port, is_address, is_proxy, joined
 from contrast_tasks.attestation.endorsements.network import network_from_environment, parse_mirrors
 from contrast_tasks.errors import SettingsError, UsageError
 from contrast_tasks.prepare.containers import endorsement_variables
@@ -13,6 +13,14 @@ from contrast_tasks.settings.model import Settings
 ADDRESSES = ("https://a", "http://a:8080", "https://[::1]:8080/x", "https://a.example/path?x=y@z")
 NONE = ("a", "ftp://a", "https://", "https:///x", "https://u:p@a", "https://a b", "https://a/ b")
 WITHOUT_PLACE = ("http://[x", "http://a:port", "http://a:65536", "http://a:0", "http://:80")
+
+
+@pytest.mark.parametrize("text", ["a:1313", "203.0.113.7:0", "[2001:db8::7]:1313"])
+def test_host_and_port_are_joined_as_they_are_split(text: str) -> None:
+    split = host_and_port(text)
+
+    assert split is not None
+    assert joined(*split) == text
 
 
 @pytest.mark.parametrize("text", ADDRESSES)

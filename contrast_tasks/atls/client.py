@@ -16,6 +16,7 @@ from typing import Self
 
 import grpc
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.session import READ_BYTES, ClientSession
 from contrast_tasks.atls.tunnel import Tunnel
@@ -98,7 +99,7 @@ def connect(
     )
     link = _dial(host, port, timeout_s)
     try:
-        _shake(session, link, f"{host}:{port}", lambda: deadline - time.monotonic())
+        _shake(session, link, joined(host, port), lambda: deadline - time.monotonic())
         tunnel = Tunnel(session, link)
     except BaseException:
         link.close()
@@ -118,7 +119,7 @@ def _dial(host: str, port: int, timeout_s: float) -> socket.socket:
     except OSError as err:
         reason = "timed out" if isinstance(err, TimeoutError) else (err.strerror or str(err))
         raise HandshakeFailed(
-            f"cannot connect to {host}:{port}: {reason.lower()}",
+            f"cannot connect to {joined(host, port)}: {reason.lower()}",
             hint="check the address, and that the coordinator is running",
         ) from err
     return link

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError
 from contrast_tasks.report.model import Report, number_of
@@ -118,7 +119,7 @@ def _evidence(
         from contrast_tasks.client.session import presented_evidence
 
         host, port = address_of(arguments.coordinator)
-        name = f"coordinator {host}:{port}"
+        name = f"coordinator {joined(host, port)}"
         evidence.append((name, presented_evidence(host, port, now=now)))
     return evidence
 

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.endorsements import configure_access, endorsements_of
 from contrast_tasks.cli.values import seconds
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         now=datetime.now(UTC),
         timeout_s=arguments.timeout,
     )
-    _show(observation, f"{host}:{port}", context)
+    _show(observation, joined(host, port), context)
     chosen = Chosen(guest=arguments.with_guest, machine=arguments.pin_machine)
     overrides = overrides_of(observation, chosen)
     settings = context.settings_if_any()
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         overrides = with_earlier(path, overrides)
     text = render_overrides(overrides) if overrides else ""
     result: dict[str, Any] = {
-        "coordinator": f"{host}:{port}",
+        "coordinator": joined(host, port),
         "tee": observation.tee,
         "product": observation.product,
         "simulated": observation.simulated,

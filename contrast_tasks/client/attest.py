@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from contrast_tasks.addresses import HTTP_API_PORT, USER_API_PORT, is_address
+from contrast_tasks.addresses import HTTP_API_PORT, USER_API_PORT, is_address, joined
 from contrast_tasks.client.coordinator import Reach, until_reached
 from contrast_tasks.client.history import newest_transition
 from contrast_tasks.client.session import NoCoordinator, coordinator_validators, explain
@@ -51,6 +51,9 @@ def history_over_http(
     manifest: whose reference values judge the evidence. Raises EvidenceRejected, MismatchError, CoordinatorUnreachable,
     UsageError.
     """
+    if "@" in url:
+        # It may be followed by a password, so it is not repeated.
+        raise UsageError("the address of the coordinator has a user, wanted none", hint=_HINT)
     if not is_address(url) or "?" in url or "#" in url:
         raise UsageError(
             f"coordinator is {url!r}, wanted http:// or https:// with a host", hint=_HINT
@@ -86,7 +89,7 @@ def _attested(url: str, manifest: "Manifest") -> "ManifestHistory":
             told.document, told.oid, expected, coordinator_validators(manifest, now), now
         )
     except (EvidenceRejected, MismatchError) as err:
-        user_api = f"{urlsplit(url).hostname}:{USER_API_PORT}"
+        user_api = joined(urlsplit(url).hostname or "", USER_API_PORT)
         explain(err, manifest, url, user_api=user_api)
         raise
     return history

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.client.deployed import Given, coordinator_address
 from contrast_tasks.client.kept_packs import KeptPacks
 from contrast_tasks.client.session import Session, dial
@@ -89,8 +90,8 @@ class Coordinator:
 
     @property
     def address(self) -> str:
-        """Return `host:port`."""
-        return f"{self.host}:{self.port}"
+        """Return `host:port`, as the command line takes it."""
+        return joined(self.host, self.port)
 
     @property
     def subject(self) -> str:

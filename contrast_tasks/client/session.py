@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.attestation.carriers import Carried, evidence_of
 from contrast_tasks.attestation.endorsements.edge import endorsements_folder
 from contrast_tasks.attestation.endorsements.kept import KeptEndorsements
@@ -219,7 +220,7 @@ def dial(
             # In TLS 1.3 a client that lacks evidence is refused only after the handshake.
             if isinstance(peer.refusal, OwnEvidenceRefused):
                 raise NoCoordinator(
-                    f"this is no coordinator's user api: {host}:{port}: {peer.refusal}",
+                    f"this is no coordinator's user api: {joined(host, port)}: {peer.refusal}",
                     hint=_PORT_HINT,
                 ) from err
             raise
@@ -253,7 +254,7 @@ def presented_evidence(
     with _connect(host, port, recorders, now=now, timeout_s=timeout_s) as peer:
         presented = peer.evidence
     if not isinstance(presented, _Presented):
-        raise EvidenceRejected(f"{host}:{port} presents no evidence")
+        raise EvidenceRejected(f"{joined(host, port)} presents no evidence")
     return presented.carried
 
 
@@ -274,7 +275,7 @@ def _connect(
     from contrast_tasks.atls.client import connect
     from contrast_tasks.atls.errors import BadPeerCertificate, EvidenceMissing, OtherProtocol
 
-    place = f"{host}:{port}"
+    place = joined(host, port)
     stranger = f"this is no coordinator: {place}"
     try:
         return connect(

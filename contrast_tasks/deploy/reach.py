@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Self
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.deploy.cluster import Id, Kubectl, named, refused
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.hints import command
@@ -44,7 +45,7 @@ def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterato
     hosts = [one.get("ip") or one.get("hostname") for one in ingress]
     host = next((str(each) for each in hosts if each), "")
     if host:
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = joined(host, port)
         say(f"coordinator {address}")
         yield address
         return

@@ -6,6 +6,7 @@ Source: docs/internals/service-mesh.md 2.3, end.
 from collections.abc import Mapping
 from typing import Literal
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.records import Record
 
 Mode = Literal["tls", "plain"]
@@ -41,8 +42,7 @@ class EgressEntry(Record):
     @property
     def remote(self) -> str:
         """Return the remote as `host:port`, with an IPv6 address in brackets."""
-        host = f"[{self.remote_host}]" if ":" in self.remote_host else self.remote_host
-        return f"{host}:{self.remote_port}"
+        return joined(self.remote_host, self.remote_port)
 
 
 class MeshConfig(Record):

@@ -331,8 +331,15 @@ def test_the_user_api_is_no_http_attestation(project: Project, apis: Apis) -> No
 
 @pytest.mark.parametrize(
     "address",
-    ["http://", "https:///x", "http://user:word@host", "http://host/?x=1", "http://host/#x"],
+    ["http://", "https:///x", "http://host/?x=1", "http://host/#x"],
 )
 def test_an_address_that_cannot_be_asked_is_refused(project: Project, address: str) -> None:
     with pytest.raises(UsageError, match="wanted http:// or https:// with a host"):
         verify(project, address)
+
+
+def test_a_password_in_an_address_is_not_repeated(project: Project) -> None:
+    with pytest.raises(UsageError, match="has a user, wanted none") as caught:
+        verify(project, "http://user:word@host")
+
+    assert "word" not in str(caught.value)

@@ -45,7 +45,7 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
                     place,
                     f"container {container.get('name')} mounts the claim {name} as a file system,"
                     " expected a block device that is encrypted in the guest",
-                    _way_out(subject, name),
+                    _way_out(subject, name, setting),
                     answer=(setting, [name]),
                 )
             elif name not in kinds:
@@ -57,11 +57,13 @@ def check_volumes(subject: Subject, *, has_guest: bool = True) -> None:
                 _no_volume(subject, place, container, name, [*kinds, *claims])
 
 
-def _way_out(subject: Subject, claim: str) -> str:
-    """Return what to write for a claim that is mounted; settings turn it into a device and its mounts into those of another."""
+def _way_out(subject: Subject, claim: str, setting: str) -> str:
+    """Return what to write for a claim; settings turn it into a device, or an emptyDir, and its mounts into those of it."""
+    line = f'{setting} = ["{claim}"] under [workloads."{subject.key}"] in contrast.toml'
+    if setting == "empty_dirs":
+        return f"set {line}, if the data need not outlive the pod; encrypted_claims keeps them on clusters"
     return (
-        f'encrypt it in the guest, by encrypted_claims = ["{claim}"] under [workloads."{subject.key}"] in contrast.toml;'
-        " if the data need not outlive the pod, use an emptyDir"
+        f"encrypt it in the guest, by {line}; if the data need not outlive the pod, by empty_dirs"
     )
 
 
@@ -72,7 +74,7 @@ def _check_claim_templates(subject: Subject, claims: dict[str, str], setting: st
                 catalogue.VOLUME_MODE,
                 ("spec", "volumeClaimTemplates", number),
                 f"claim template {name} has volumeMode {mode}, expected Block",
-                f'set encrypted_claims = ["{name}"] for the workload in contrast.toml',
+                _way_out(subject, name, setting),
                 answer=(setting, [name]),
             )
 

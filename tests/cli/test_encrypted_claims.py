@@ -213,7 +213,7 @@ def test_two_claims_are_two_devices(postgres: FakeProject, terminal: Terminal) -
         pytest.param(SILENT, ("ReadWriteOnce", "ReadWriteMany"), True, "postgres.yml:33: error[G051 encrypted-claim]: StatefulSet/postgres: the claim data is encrypted and has the access mode ReadWriteMany, expected ReadWriteOnce", id="many"),
         pytest.param(SILENT, ("10Gi", "16Mi"), True, "postgres.yml:36: error[G051 encrypted-claim]: StatefulSet/postgres: the claim data is encrypted and requests 16Mi, expected at least 32Mi", id="small"),
         pytest.param(SILENT, ("10Gi", "150Mi"), False, "requests 150Mi, expected at least 151Mi", id="small-for-the-reference-product"),
-        pytest.param(WORKLOAD, ("", ""), True, 'set encrypted_claims = ["data"] for the workload in contrast.toml', id="no-setting"),
+        pytest.param(WORKLOAD, ("", ""), True, 'by encrypted_claims = ["data"] under [workloads."StatefulSet/postgres"] in contrast.toml', id="no-setting"),
         pytest.param(SILENT, ("    metadata:\n      labels", f"    metadata:\n      annotations: {{{PREFIX}secure-pv: 'wal:state'}}\n      labels"), True, f"the annotation {PREFIX}secure-pv is 'wal:state' at deployment/postgres.yml:12, and 'data:decrypted-data' at contrast.toml:14", id="another-annotation"),
         pytest.param(SETTING.replace('["data"]', '["Data"]'), ("", ""), True, "contrast.toml:14", id="not-a-name"),
     ],

@@ -206,6 +206,16 @@ def test_a_claim_template_is_not_mounted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "setting"), [("k3s-qemu-snp", "encrypted_claims"), ("local", "empty_dirs")]
+)
+def test_the_way_out_of_a_claim_is_one_that_the_platform_has(name: str, setting: str) -> None:
+    found = judged(GOOD + CLAIM.replace("Block", "Filesystem"), name)
+
+    (mode,) = [each for each in found if each.rule == "volume-mode"]
+    assert f'{setting} = ["state"] under [workloads."StatefulSet/web"]' in mode.hint
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         pytest.param("state:data", [], id="new-mount"),

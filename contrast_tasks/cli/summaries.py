@@ -87,11 +87,15 @@ def status_hint(found: StatusResult) -> str:
         return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"
     if found.coordinator == "recovery":
         return recovery_hint()
-    if found.coordinator and any(pod.phase == "initializing" for pod in found.pods):
+    waiting = [pod for pod in found.pods if pod.phase == "initializing"]
+    if found.coordinator and any("coordinator refused" in pod.message for pod in waiting):
         return (
             "a pod gets its certificate when the manifest in force has its policy: "
             f"'{command('set')}'; its log is in .contrast/local/logs"
         )
+    if found.coordinator and waiting:
+        # Setting a manifest again would rotate the mesh CA for nothing.
+        return f"pods are starting: '{command('status --wait 60')}' waits for them; their logs are in .contrast/local/logs"
     return ""
 
 

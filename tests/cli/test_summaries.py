@@ -98,7 +98,7 @@ def test_restart_is_summed_up(restarted: tuple[str, ...], waited: bool, line: st
     assert summaries.restart_line(len(restarted), waited=waited) == line
 
 
-def pod(name: str, *, ready: bool) -> PodStatus:
+def pod(name: str, *, ready: bool, message: str = "") -> PodStatus:
     return PodStatus(
         name=name,
         workload=f"Deployment/{name}",
@@ -108,7 +108,7 @@ def pod(name: str, *, ready: bool) -> PodStatus:
         started=ready,
         ready=ready,
         restarts=0,
-        message="",
+        message=message,
         policy_sha256="",
         digest="",
         pids={},
@@ -143,12 +143,17 @@ def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("state", "hint"),
+    ("state", "message", "hint"),
     [
-        ("", ""),
-        ("initial", "the coordinator has no manifest, and pods wait for it: 'contrast-tasks set'"),
+        ("", "", ""),
+        (
+            "initial",
+            "",
+            "the coordinator has no manifest, and pods wait for it: 'contrast-tasks set'",
+        ),
         (
             "recovery",
+            "",
             (
                 "give it its seed back with 'contrast-tasks recover', or begin a new history with"
                 " 'contrast-tasks deploy --fresh' (platform local)"
@@ -156,6 +161,15 @@ def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> Non
         ),
         (
             "active",
+            "contrast-initializer: certificates are in /contrast",
+            (
+                "pods are starting: 'contrast-tasks status --wait 60' waits for them;"
+                " their logs are in .contrast/local/logs"
+            ),
+        ),
+        (
+            "active",
+            "contrast-initializer: attempt 4: coordinator refused NewMeshCert: policy hash 8d5d not found in manifest",
             (
                 "a pod gets its certificate when the manifest in force has its policy:"
                 " 'contrast-tasks set'; its log is in .contrast/local/logs"
@@ -163,8 +177,10 @@ def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> Non
         ),
     ],
 )
-def test_status_tells_the_next_command_to_those_who_wait(state: str, hint: str) -> None:
-    pods = (pod("web", ready=False),)
+def test_status_tells_the_next_command_to_those_who_wait(
+    state: str, message: str, hint: str
+) -> None:
+    pods = (pod("web", ready=False, message=message),)
 
     found = StatusResult(platform="local", running=True, pods=pods, coordinator=state)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.signals import interruptible
+
 ROOT = Path(__file__).resolve().parents[2]
 
 UV = """#!/bin/sh
@@ -219,6 +221,21 @@ def test_a_failed_install_leaves_no_stamp_and_says_so(checkout: Checkout) -> Non
 
     assert done.returncode == 3
     assert "environment could not be made" in done.stderr
+    assert not (checkout.venv / "requirements.lock").exists()
+    assert not checkout.venv.with_name(".venv.lock").exists()
+
+
+def test_an_interrupt_of_the_first_run_is_told_and_leaves_no_stamp(checkout: Checkout) -> None:
+    checkout.interpreter()
+    checkout.uv(checkout.tools)
+    uv = checkout.tools / "uv"
+    uv.write_text(uv.read_text().replace("exit 0", "kill -INT $PPID"))
+
+    with interruptible():
+        done = checkout.run("generate")
+
+    assert done.returncode == 130
+    assert done.stderr.endswith("doitw: interrupted, run again to go on\n")
     assert not (checkout.venv / "requirements.lock").exists()
     assert not checkout.venv.with_name(".venv.lock").exists()
 

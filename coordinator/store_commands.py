@@ -108,7 +108,7 @@ def _lines(found: Inspection) -> Iterator[str]:
 
 def _summary(found: Inspection) -> str:
     head = "no head" if found.head is None else f"head {found.head.transition_hash.hex()[:12]}"
-    signed = {None: "not verified, since no key was given", True: "verified", False: "false"}
+    signed = {None: "not verified, since no key was given", True: "verified", False: "not valid"}
     counts = (
         f"{number} {name if number == 1 else name + 's'}"
         for number, name in (

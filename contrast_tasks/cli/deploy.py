@@ -26,7 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="remove objects of earlier deploys that are gone from the sources (clusters only)",
     )
-    parser.add_argument("--without-mesh", action="store_true", help="leave out Envoy (local only)")
+    parser.add_argument(
+        "--without-mesh",
+        action="store_true",
+        help="leave out Envoy and the applications behind it (local only)",
+    )
     parser.add_argument(
         "--fresh", action="store_true", help="delete the Coordinator's history (local only)"
     )

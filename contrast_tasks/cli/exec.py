@@ -3,9 +3,11 @@
 import argparse
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "exec web -- sh"
+ACTIONS = NAMES_LIKE_COMMANDS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

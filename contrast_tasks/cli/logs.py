@@ -3,9 +3,11 @@
 import argparse
 
 from contrast_tasks.cli.context import Context
+from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "logs web"
+ACTIONS = NAMES_LIKE_COMMANDS
 _DEFAULT_LINES = 100
 
 

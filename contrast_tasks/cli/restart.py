@@ -4,12 +4,11 @@ import argparse
 
 from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
-from contrast_tasks.cli.values import seconds
+from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS, seconds
 from contrast_tasks.report.model import Report
 
 EXAMPLE = "restart web"
-# Behind `restart` this word is the pod, not the command.
-ACTIONS = ("coordinator",)
+ACTIONS = NAMES_LIKE_COMMANDS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

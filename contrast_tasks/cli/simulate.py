@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.parallel import in_parallel
+from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS
 from contrast_tasks.errors import GraphError, MismatchError, UsageError
 from contrast_tasks.pods.workload_names import hint_for, matching
 from contrast_tasks.report.model import Failure, Report
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Works = Mapping[str, tuple[Workload, Work]]
 
 EXAMPLE = "simulate Deployment/web"
+ACTIONS = NAMES_LIKE_COMMANDS
 _FEW = 4  # for which starting further processes takes longer than it saves
 
 

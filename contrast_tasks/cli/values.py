@@ -3,6 +3,9 @@
 import argparse
 import math
 
+# Behind a command that takes workloads this word is the pod, not the command.
+NAMES_LIKE_COMMANDS = ("coordinator",)
+
 
 def seconds(text: str) -> float:
     """Return a finite number of seconds from 0."""

@@ -110,6 +110,8 @@ def _running(pod: PodStatus, container: str) -> tuple[str, int]:
     if not container and pod.pids:
         return list(pod.pids.items())[-1]
     if container not in pod.pids:
-        running = ", ".join(pod.pids) or "none"
+        if not pod.pids:
+            raise ClusterError(f"no container of {pod.name} runs")
+        running = ", ".join(pod.pids)
         raise ClusterError(f"{pod.name} runs no container {container}, there are: {running}")
     return container, pod.pids[container]

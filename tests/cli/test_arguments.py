@@ -44,6 +44,16 @@ from contrast_tasks.errors import UsageError
             [["restart", "web", "coordinator"], ["status"]],
             id="pod-like-command",
         ),
+        pytest.param(
+            ["logs", "coordinator", "--lines", "3"],
+            [["logs", "coordinator", "--lines", "3"]],
+            id="logs-of-a-pod-like-command",
+        ),
+        pytest.param(
+            ["exec", "coordinator", "--", "ls"],
+            [["exec", "coordinator", "--", "ls"]],
+            id="exec-in-a-pod-like-command",
+        ),
     ],
 )
 def test_a_line_is_cut_at_the_names_of_commands(words: list[str], parts: list[list[str]]) -> None:

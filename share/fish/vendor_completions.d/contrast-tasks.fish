@@ -278,7 +278,7 @@ complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l context -x
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l namespace -x -d 'namespace of objects that name none (clusters only)'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l take-over -d 'set fields that another tool owns too (clusters only)'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l prune -d 'remove objects of earlier deploys that are gone from the sources (clusters only)'
-complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l without-mesh -d 'leave out Envoy (local only)'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l without-mesh -d 'leave out Envoy and the applications behind it (local only)'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l fresh -d 'delete the Coordinator'"'"'s history (local only)'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l output -x -d 'text, json, events, sarif, junit, github'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using deploy' -l color -xka "auto always never" -d 'auto, always, never'

@@ -16,6 +16,7 @@ from dev.reference.refusals_page import render_refusals
 from dev.reference.schemas import BODIES, BY_HAND, render_schema
 from dev.reference.settings_page import render_settings
 from dev.reference.shell_files import SHELL_FILES
+from dev.reference.variables_page import render_variables
 
 FOLDER = "docs/reference"
 PAGES: Mapping[str, Callable[[Path], str]] = {
@@ -26,6 +27,7 @@ PAGES: Mapping[str, Callable[[Path], str]] = {
     f"{FOLDER}/platforms.md": render_platforms,
     f"{FOLDER}/refusals.md": render_refusals,
     f"{FOLDER}/settings.md": render_settings,
+    f"{FOLDER}/variables.md": render_variables,
     **{
         f"schemas/{name}.schema.json": partial(render_schema, name=name)
         for name in (*BODIES, *BY_HAND)

@@ -35,6 +35,11 @@ def task_docs() -> dict[str, Any]:
     return chore("dev.tools:with_tools", task="dev.reference.pages:write_pages")
 
 
+def task_site() -> dict[str, Any]:
+    """Make the site of docs/ in build/site."""
+    return chore("dev.tools:with_tools", task="dev.site:run_site")
+
+
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs, handshakes and policies; the word behind it is the folder of a peer's policy."""
     return chore("dev.tools:with_tools", task="dev.bench.table:run_bench", pos_arg="words")

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -18,10 +16,10 @@ from contrast_tasks.errors import MismatchError
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.manifest.model import PolicyEntry
 from tests.client.test_audit import policy_of
+from tests.fakes.browser import needs_browser, verdict
 from tests.fakes.deployment import COORDINATOR, COORDINATOR_POLICY, Project
 
 HOSTILE = "<script>alert(1)</script>\"'&"
-BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +164,7 @@ def test_no_mark_is_left_by_an_audit_that_fails(project: Project) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [390, 1100])
 def test_a_browser_and_an_accessibility_checker_find_no_fault(
     project: Project, tmp_path: Path, width: int
@@ -181,23 +179,8 @@ def test_a_browser_and_an_accessibility_checker_find_no_fault(
         allowed.replace("</body>", f"<script>{axe}</script><script>{run}</script></body>")
     )
 
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            *("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"),
-            *(f"--window-size={width},900", "--dump-dom", file.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    violations, passes, drawn = verdict(file, f"--window-size={width},900")
 
-    found = re.search(r"<title>verdict (.*?)</title>", done.stdout)
-    assert found is not None
-    violations, passes, drawn = json.loads(
-        found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    )
     assert violations == []
     assert passes > 15
     assert drawn <= max(

@@ -4,16 +4,16 @@ The bytes are hashed, set and compared, so `render_manifest` is exact to the las
 Source: docs/internals/manifest.md 4 (compared with the reference product's encoder); docs/internals/releases.md 2.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from contrast_tasks import catalogue
-from contrast_tasks.declare.documents import to_record
+from contrast_tasks.declare.documents import to_json, to_record
 from contrast_tasks.errors import Location
-from contrast_tasks.files import indented_json
+from contrast_tasks.files import Indented, indented_json
 from contrast_tasks.findings import Finding, Severity
 from contrast_tasks.json_text import NotJson, read_json
 from contrast_tasks.manifest.forms import manifest_document
-from contrast_tasks.manifest.model import Manifest
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.validate import (
     FILE_NAME,
     ManifestError,
@@ -27,9 +27,27 @@ _ESCAPES = {
 }
 
 
-def render_manifest(manifest: Manifest, form: ManifestForm) -> bytes:
-    """Return the bytes that a release's own code would write: two spaces, sorted policies, one newline at the end."""
-    document = manifest_document(manifest, form)
+# "Policies" and a hash stand around an entry.
+_ENTRY_LEVEL = 2
+
+
+def render_entry(entry: PolicyEntry) -> str:
+    """Return the text of one of the policies, for `render_manifest`; it is the same in every release."""
+    return indented_json(to_json(entry), _ENTRY_LEVEL)
+
+
+def render_manifest(
+    manifest: Manifest, form: ManifestForm, entries: Mapping[str, str] | None = None
+) -> bytes:
+    """Return the bytes that a release's own code would write: two spaces, sorted policies, one newline at the end.
+
+    entries: texts of `render_entry` by hash, to stand there instead of the manifest's own policies.
+    """
+    if entries is None:
+        document = manifest_document(manifest, form)
+    else:
+        document = manifest_document(manifest.replace(policies={}), form)
+        document["Policies"] = Indented(sorted(entries.items())) or None
     return (indented_json(document).translate(_ESCAPES) + "\n").encode()
 
 

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,6 @@ from contrast_tasks.steps.work import Head, shown
 
 if TYPE_CHECKING:
     from contrast_tasks.kube.index import FileIndex
-    from contrast_tasks.manifest.model import Manifest
-    from contrast_tasks.releases.table import Release
     from contrast_tasks.steps.keys import PublicKeys
 
 VERSION = 1
@@ -138,10 +136,14 @@ def _not_pushed(project: Project) -> Iterable[Finding]:
 
 
 class Checked(Record, kw_only=False):
-    """A manifest that may be written, and build/check.json as a JSON value."""
+    """A manifest that may be written, and build/check.json as a JSON value.
+
+    entries: texts of the policies of workloads that need not be checked again, by workload id; "" without a policy.
+    """
 
     manifest: bytes
     outcome: Mapping[str, Any]
+    entries: Mapping[str, str]
 
 
 def check_project(
@@ -149,28 +151,24 @@ def check_project(
     heads: Mapping[str, Head],
     keys: "PublicKeys",
     *,
-    accepted: Collection[str],
+    accepted: Mapping[str, str],
     of_sources: Sequence[Finding],
 ) -> Checked:
     """Compose the manifest and check everything.
 
-    heads: of all workloads, by id. accepted: ids of the workloads that these checks accepted before.
+    heads: of all workloads, by id. accepted: the entries that an earlier `Checked` has of workloads that are as they were.
     of_sources: the result of `source_findings`.
     Values that only the user knows may be missing: the outcome lists them. Raises FindingsError for any other error.
     """
-    from contrast_tasks.manifest.codec import render_manifest
     from contrast_tasks.manifest.validate import is_missing
     from contrast_tasks.steps.id_blocks import without_id_block
-    from contrast_tasks.steps.manifest import compose
 
-    paths, workloads = project.paths, project.index.workloads
-    manifest, merged = compose(project, heads, keys)
-    release = project.settings.release
-    content = render_manifest(manifest, release.manifest)
-    validated = _manifest_findings(
-        manifest, content, heads, accepted, release=release, file=paths.manifest
-    )
-    findings = [*of_sources, *merged, *validated, *without_id_block(project, heads)]
+    workloads = project.index.workloads
+    if _are_independent(heads):
+        content, entries, composed = _manifest_by_entries(project, heads, keys, accepted)
+    else:
+        content, entries, composed = _whole_manifest(project, heads, keys)
+    findings = [*of_sources, *composed, *without_id_block(project, heads)]
     findings += size_findings(project, heads, len(content))
     for name, head in heads.items():
         if head.findings:
@@ -182,45 +180,71 @@ def check_project(
     outcome = {
         "version": VERSION,
         "workloads": len(heads),
-        "policies": len(manifest.policies),
+        "policies": len({head.policy_sha256 for head in heads.values() if head.policy_sha256}),
         "manifest_sha256": sha256_hex(content),
         "findings": [finding.to_json() for finding in found],
         "missing": [finding.to_json() for finding in missing],
     }
-    return Checked(content, outcome)
+    return Checked(content, outcome, entries)
 
 
-def _manifest_findings(
-    manifest: "Manifest",
-    content: bytes,
-    heads: Mapping[str, Head],
-    accepted: Collection[str],
-    *,
-    release: "Release",
-    file: str,
-) -> Sequence[Finding]:
-    """Return the findings about the manifest; check only the entries that were not accepted before if that is enough.
+_Composed = tuple[bytes, Mapping[str, str], list[Finding]]
 
-    It is enough if no two workloads share a policy or a secret, so that entries do not affect each other, and nothing is
-    found.
-    """
-    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+
+def _are_independent(heads: Mapping[str, Head]) -> bool:
+    """Return whether no two workloads share a policy or a secret, so that their entries can be checked one by one."""
     from contrast_tasks.manifest.entries import transit_name
 
     confidential = [head for head in heads.values() if head.policy_sha256]
+    policies = {head.policy_sha256 for head in confidential}
     secrets = [head.workload_secret_id for head in confidential if head.workload_secret_id]
-    are_independent = len(set(secrets)) == len(secrets) and not any(map(transit_name, secrets))
-    if len(manifest.policies) == len(confidential) and are_independent:
-        # The number of Coordinators is checked, so they are always included.
-        new = {
-            head.policy_sha256 for name, head in heads.items() if head.role or name not in accepted
+    return (
+        len(policies) == len(confidential)
+        and len(set(secrets)) == len(secrets)
+        and not any(transit_name(secret) for secret in secrets if "_" in secret)
+    )
+
+
+def _whole_manifest(project: Project, heads: Mapping[str, Head], keys: "PublicKeys") -> _Composed:
+    """Return the manifest, no entries and the findings about it."""
+    from contrast_tasks.manifest.codec import check_manifest, render_manifest
+    from contrast_tasks.steps.manifest import compose
+
+    release, file = project.settings.release, project.paths.manifest
+    manifest, findings = compose(project, heads, keys)
+    content = render_manifest(manifest, release.manifest)
+    return content, {}, findings + check_manifest(content, release=release, file=file)[1]
+
+
+def _manifest_by_entries(
+    project: Project, heads: Mapping[str, Head], keys: "PublicKeys", accepted: Mapping[str, str]
+) -> _Composed:
+    """Return what `_whole_manifest` does of independent workloads, with all entries, made and checked only if they are new."""
+    from contrast_tasks.manifest.codec import check_manifest, render_entry, render_manifest
+    from contrast_tasks.steps.manifest import compose
+
+    release, file = project.settings.release, project.paths.manifest
+    # The number of Coordinators is checked, so they are always included.
+    new = {name: head for name, head in heads.items() if head.role or name not in accepted}
+    manifest, findings = compose(project, new, keys)
+    made = {policy: render_entry(entry) for policy, entry in manifest.policies.items()}
+    entries = {
+        name: accepted[name] if name in accepted else made.get(head.policy_sha256, "")
+        for name, head in heads.items()
+    }
+    texts = {heads[name].policy_sha256: text for name, text in entries.items() if text}
+    content = render_manifest(manifest, release.manifest, texts)
+    part = render_manifest(manifest, release.manifest, made)
+    found = check_manifest(part, release=release, file=file)[1]
+    if found:
+        # At the lines of the whole file.
+        found = check_manifest(content, release=release, file=file)[1]
+        told = {finding.where.pointer.partition("/Policies/")[2][:64] for finding in found}
+        # Told again by the next run.
+        entries = {
+            name: text for name, text in entries.items() if heads[name].policy_sha256 not in told
         }
-        entries = {name: entry for name, entry in manifest.policies.items() if name in new}
-        part = render_manifest(manifest.replace(policies=entries), release.manifest)
-        _, found = check_manifest(part, release=release, file=file)
-        if not found:
-            return found
-    return check_manifest(content, release=release, file=file)[1]
+    return content, entries, findings + found
 
 
 def size_findings(

@@ -152,7 +152,7 @@ def check_project(project: Spec) -> dict[str, Any]:
         accepted=workspace.accepted(),
         of_sources=[Finding.from_json(finding) for finding in of_sources],
     )
-    workspace.accept(heads)
+    workspace.accept(heads, checked.entries)
     workspace.keep("check", inputs.check(), checked.manifest)
     # The record of the task has its digest.
     changed = write_atomic(place, pretty_json(checked.outcome), is_synced=False)

@@ -94,7 +94,7 @@ class Workspace(Record):
 
         only_known: leave out workloads without a result.
         """
-        accepted, heads = self._accepted.values, {}
+        accepted, heads = self._accepted[0].values, {}
         for name in self.project.index.workloads:
             digest = self.inputs.workload(name).digest
             if digest in accepted:
@@ -103,25 +103,32 @@ class Workspace(Record):
                 heads[name] = parse_head(self.result("workload", digest))
         return heads
 
-    def accepted(self) -> frozenset[str]:
-        """Return the ids of the workloads whose heads the checks accepted before."""
-        accepted = self._accepted.values
-        workloads = self.project.index.workloads
-        return frozenset(
-            name for name in workloads if self.inputs.workload(name).digest in accepted
-        )
+    def accepted(self) -> dict[str, str]:
+        """Return the entries of the workloads that the checks accepted before, by id; see `check.Checked`."""
+        _, accepted = self._accepted
+        made_from = {
+            name: self.inputs.workload(name).digest for name in self.project.index.workloads
+        }
+        return {name: accepted[digest] for name, digest in made_from.items() if digest in accepted}
 
-    def accept(self, heads: Mapping[str, Head]) -> None:
-        """Keep the heads that the checks accepted, so that they are not checked again."""
-        known, kept = self._accepted.values, {}
-        for name, head in heads.items():
+    def accept(self, heads: Mapping[str, Head], entries: Mapping[str, str]) -> None:
+        """Keep heads and entries of the workloads that the checks accepted, so that they are not checked again."""
+        rows, _ = self._accepted
+        kept, texts = {}, {}
+        for name, text in entries.items():
             digest = self.inputs.workload(name).digest
-            kept[digest] = known.get(digest) or [*head]
-        self.results.remember("heads", _LAST, self._accepted.content(kept))
+            kept[digest] = rows.values.get(digest) or [*heads[name]]
+            texts[digest] = text.encode()
+        # JSON has no NUL, and as members of the rows the texts would take longer to read than all heads.
+        content = b"\0".join((rows.content(kept), *texts.values()))
+        self.results.remember("accepted", _LAST, content)
 
     @cached_property
-    def _accepted(self) -> Rows:
-        return Rows(self.results.get("heads", _LAST))
+    def _accepted(self) -> tuple[Rows, dict[str, str]]:
+        """Return the rows of the heads, and the entries, both by the digest of what they are made from."""
+        content, *texts = (self.results.get("accepted", _LAST) or b"").split(b"\0")
+        rows = Rows(content)
+        return rows, dict(zip(rows.values, map(bytes.decode, texts), strict=True))
 
     def result(self, kind: str, digest: str) -> bytes:
         """Return the result of a task for inputs with this digest; raises GraphError if it is missing."""

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from contrast_tasks import catalogue
 from contrast_tasks.findings import FindingsError, Severity
-from contrast_tasks.manifest.codec import check_manifest, parse_manifest, render_manifest
+from contrast_tasks.manifest.codec import (
+    check_manifest,
+    parse_manifest,
+    render_entry,
+    render_manifest,
+)
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.validate import ManifestError
 from contrast_tasks.releases.table import V1_9, V1_16, V1_21
@@ -129,6 +134,8 @@ def test_a_golden_file_is_read_and_written_without_a_change(name: str) -> None:
     manifest = parse_manifest(content, tolerated=catalogue.MISSING_VALUES)
 
     assert render_manifest(manifest, FORMS[name]) == content
+    entries = {policy: render_entry(entry) for policy, entry in manifest.policies.items()}
+    assert render_manifest(manifest, FORMS[name], entries) == content
     assert validate(json.loads(content), "manifest.input") == []
 
 
@@ -142,6 +149,7 @@ def test_html_and_line_separator_characters_are_escaped_and_others_are_not() -> 
 
     text = render_manifest(manifest, FORM).decode()
 
+    assert render_manifest(manifest, FORM, {"ab" * 32: render_entry(entry)}).decode() == text
     assert (
         r'"WorkloadSecretID": "\u003ca\u003e\u0026\u2028\u2029\"\\\n\u0001'
         '\x7fé\N{GRINNING FACE}"'
@@ -157,9 +165,13 @@ def test_empty_lists_and_null_are_told_apart() -> None:
         seedshare_owner_pub_keys=(),
     )
 
-    assert render_manifest(none, FORM) == (
-        b'{\n  "Policies": null,\n  "ReferenceValues": {},\n'
-        b'  "WorkloadOwnerKeyDigests": null,\n  "SeedshareOwnerPubKeys": null\n}\n'
+    assert (
+        render_manifest(none, FORM)
+        == render_manifest(none, FORM, {})
+        == (
+            b'{\n  "Policies": null,\n  "ReferenceValues": {},\n'
+            b'  "WorkloadOwnerKeyDigests": null,\n  "SeedshareOwnerPubKeys": null\n}\n'
+        )
     )
     assert b'"WorkloadOwnerKeyDigests": [],\n  "SeedshareOwnerPubKeys": []\n}\n' in render_manifest(
         empty, FORM

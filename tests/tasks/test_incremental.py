@@ -339,7 +339,7 @@ def _entries(project: FakeProject, kind: str) -> list[Path]:
                 "doit.db",
                 *(
                     f"store/{kind}"
-                    for kind in ("index", "code", "keys", "sources", "heads", "check")
+                    for kind in ("index", "code", "keys", "sources", "accepted", "check")
                 ),
             ],
             [b"", b"garbage", b'{"version": 1}'],
@@ -391,13 +391,29 @@ def test_heads_that_were_tampered_with_are_not_used(
 ) -> None:
     _generate(terminal)
     before = project.outputs()
-    [heads] = _entries(project, "heads")
-    heads.write_bytes(heads.read_bytes().replace(b'"cart"', b'"evil"'))
+    [accepted] = _entries(project, "accepted")
+    accepted.write_bytes(accepted.read_bytes().replace(b'"cart"', b'"evil"'))
     (project.root / "build/check.json").unlink()
 
     _generate(terminal)
 
     assert project.outputs() == before
+
+
+def test_a_warning_about_an_entry_is_told_also_when_another_workload_changes(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    # With owners, so that nothing else is found: then only new entries are checked.
+    owners = {"owners.seedshare": '["seedshare.pem"]', "owners.disable_updates": "false"}
+    shelf = '\n[workloads."Deployment/shelf"]\nsans = ["https://a%zz"]\n'
+    project.settings(shelf, **owners)
+    assert "warning[M015 unsound-san]" in terminal.run("generate").err
+    project.settings(f'{shelf}[workloads."Deployment/cart"]\nsans = ["cart.example"]\n', **owners)
+
+    shown = terminal.run("generate")
+
+    assert "generated 1 of 4 workloads" in shown.err
+    assert "warning[M015 unsound-san]" in shown.err
 
 
 def test_two_workloads_that_come_to_share_a_secret_are_told(

@@ -46,14 +46,13 @@ def san_kind(text: str) -> SanKind | None:
 
     A name whose last label is a number is a mistyped address, not a DNS name.
     """
-    if re.fullmatch(_IPV4, text):
-        return "ip"
-    if ":" in text and re.fullmatch(_IPV6_LETTERS, text):
-        return "ip" if _is_ipv6(text) else None
-    if re.fullmatch(_URI, text):
-        return "uri"
-    is_name = len(text) <= _DNS_MAX and re.fullmatch(_DNS, text)
-    return "dns" if is_name and not re.fullmatch(_ALL_NUMERIC, text) else None
+    if ":" in text:
+        if re.fullmatch(_IPV6_LETTERS, text):
+            return "ip" if _is_ipv6(text) else None
+        return "uri" if re.fullmatch(_URI, text) else None
+    if re.fullmatch(_ALL_NUMERIC, text):
+        return "ip" if re.fullmatch(_IPV4, text) else None
+    return "dns" if len(text) <= _DNS_MAX and re.fullmatch(_DNS, text) else None
 
 
 def is_unsound_uri(text: str) -> bool:

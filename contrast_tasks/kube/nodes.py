@@ -28,30 +28,40 @@ _WHOLE: Final = 1e21
 _TRUE: Final = frozenset({"y", "yes", "true", "on"})
 
 
+# What a scalar without quotes and without a tag means; other texts that may be numbers begin with one of `_DIGITS`.
+_WORDS: Final = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), _TAG + "null"),
+    **{
+        spelling: _TAG + "bool"
+        for word in ("y", "yes", "true", "on", "n", "no", "false", "off")
+        for spelling in (word, word.capitalize(), word.upper())
+    },
+    "<<": MERGE_TAG,
+}
+_DIGITS: Final = frozenset("-+.0123456789")
+_INT: Final = r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)"
+_FLOAT: Final = r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
+
+
 class _Loader(yaml.CSafeLoader):
     """PyYAML's C parser with kubectl's implicit types."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own protocol
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: tuple[bool, bool]) -> str:
+        """Return the tag of a node that has none; implicit: whether a plain scalar, and another one, may have any."""
+        if kind is yaml.ScalarNode:
+            return _tag_of(value) if implicit[0] else _TAG + "str"
+        return _TAG + ("map" if kind is yaml.MappingNode else "seq")
 
 
-def _resolver(name: str, pattern: str, first: str) -> None:
-    starts = [*first, ""] if name == "null" else [*first]
-    _Loader.add_implicit_resolver(_TAG + name, re.compile(f"^(?:{pattern})$"), starts)
-
-
-_resolver("null", "~|null|Null|NULL|", "~nN")
-_resolver(
-    "bool",
-    "y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
-    "yYnNtTfFoO",
-)
-_resolver("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)", "-+0123456789")
-_resolver(
-    "float",
-    r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?",
-    "-+.0123456789",
-)
-_resolver("merge", "<<", "<")
+def _tag_of(text: str) -> str:
+    known = _WORDS.get(text)
+    if known is None and text[0] in _DIGITS:
+        # Most numbers are so plain that they need no pattern.
+        if (text.isdecimal() and text.isascii() and text[0] != "0") or re.fullmatch(_INT, text):
+            return _TAG + "int"
+        if re.fullmatch(_FLOAT, text):
+            return _TAG + "float"
+    return known or _TAG + "str"
 
 
 class Fault(Record):

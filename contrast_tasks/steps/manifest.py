@@ -140,9 +140,9 @@ def prune(project: Project) -> list[str]:
 def _others_below(root: str, folder: str, expected: Collection[str]) -> Iterator[str]:
     """Yield the files below a folder that are not expected, relative to the root, with `/`."""
     with contextlib.suppress(FileNotFoundError):
-        names = {f"{folder}/{name}" for name in os.listdir(f"{root}/{folder}")}  # noqa: PTH208  # thousands
+        names = os.listdir(f"{root}/{folder}")  # noqa: PTH208  # thousands
         # Hardly any is another one, so only those are looked at.
-        for name in names.difference(expected):
+        for name in set(map(f"{folder}/".__add__, names)).difference(expected):
             path = Path(root, name)
             if path.is_dir() and not path.is_symlink():
                 yield from _others_below(root, name, expected)

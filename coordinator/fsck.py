@@ -168,7 +168,7 @@ class _Inspector:
         if name in places.names[folder] and self._is_intact(key):
             self._needed.add(key)
         elif not packs:
-            self._report(key, "is missing")
+            self._report(key, "is missing, and in no pack")
             return False
         return True
 

@@ -90,6 +90,12 @@ def _import(given: argparse.Namespace) -> tuple[str, int]:
 
 
 def _require_whole(found: Inspection, given: argparse.Namespace) -> None:
+    """Raise Damaged unless nothing is, or the user goes on with what is left; a head of another key is nobody's history."""
+    if found.is_signed is False:
+        raise Damaged(
+            "the head is not signed by the given transaction key",
+            hint="take the key that 'audit --log' wrote for this Coordinator, or another copy of its store",
+        )
     if found.is_whole or given.damaged:
         return
     told = "\n".join(f"  {line}" for line in _problems(found))

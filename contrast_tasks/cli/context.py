@@ -76,5 +76,5 @@ class Context(Record):
             return Report(command=command, result={"yaml": text})
         name = self.path(file)
         if write_atomic(self.root / name, text.encode()):
-            self.console.say(f"wrote {name}")
+            self.console.say(f"wrote {file}")
         return Report(command=command, result={"file": name})

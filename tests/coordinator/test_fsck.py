@@ -91,8 +91,8 @@ def _named(key: str, store: MemoryStore, kept: KeptStore) -> str:
         pytest.param(removed("transitions/0"), "is missing", id="no first transition"),
         pytest.param(removed("transitions/1"), "is missing", id="no newest transition"),
         pytest.param(changed("transitions/0"), "was changed", id="first transition"),
-        pytest.param(removed("manifests/0"), "is missing", id="no first manifest"),
-        pytest.param(removed("manifests/1"), "is missing", id="no newest manifest"),
+        pytest.param(removed("manifests/0"), "is missing, and in no pack", id="no first manifest"),
+        pytest.param(removed("manifests/1"), "is missing, and in no pack", id="no newest manifest"),
         pytest.param(changed("manifests/1"), "was changed", id="manifest"),
         pytest.param(changed("packs/0"), "was changed", id="pack"),
         pytest.param(changed("transitions/latest"), "wanted an ecdsa signature", id="head"),
@@ -119,7 +119,7 @@ def test_a_policy_in_no_pack_is_missing(store: MemoryStore, kept: KeptStore) -> 
     found = inspect(History(store))
 
     assert [each.key.partition("/")[0] for each in found.problems] == ["policies"] * 2
-    assert {each.message for each in found.problems} == {"is missing"}
+    assert {each.message for each in found.problems} == {"is missing, and in no pack"}
 
 
 def test_a_missing_time_is_a_note(store: MemoryStore, kept: KeptStore) -> None:

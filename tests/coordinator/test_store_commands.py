@@ -61,7 +61,7 @@ def test_damage_is_told_with_the_file(state: Path, kept: KeptStore, capsys: Outp
     assert main(["fsck", "--state", str(state)]) == 12
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{path}: error: is missing"
+    assert lines[0] == f"{path}: error: is missing, and in no pack"
 
 
 def test_the_report_as_json(state: Path, kept: KeptStore, capsys: Output) -> None:
@@ -112,10 +112,12 @@ def test_an_archive_that_another_key_signed_is_not_imported(
     other = key_file(ec.generate_private_key(ec.SECP384R1()).public_key(), tmp_path)
     main(["export", str(archive), "--state", str(state)])
 
-    code = main(["import", str(archive), "--state", str(target), "--transaction-key", str(other)])
-
-    assert code == 12
-    assert "transitions/latest: error: the head is not signed by the" in capsys.readouterr().err
+    arguments = ["import", str(archive), "--state", str(target), "--transaction-key", str(other)]
+    for words in (arguments, [*arguments, "--damaged"]):
+        assert main(words) == 12
+        said = capsys.readouterr().err
+        assert "the head is not signed by the given transaction key" in said
+        assert "--damaged" not in said
     assert not target.exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from contrast_tasks.local.client import NodeClient
 from contrast_tasks.local.paths import local_paths
+from tests.fakes.shop import require_namespaces
 
 pytestmark = pytest.mark.e2e
 
@@ -117,6 +118,8 @@ def test_the_tutorial_works_as_pasted(place: Place, folder: Path) -> None:
 
 
 def test_the_first_ten_minutes_work_as_pasted(place: Place, folder: Path) -> None:
+    require_namespaces()
+
     shown = place.paste(local_blocks(page("first-minutes")), cwd=folder)
 
     assert "error[G030 memory-request]" in shown

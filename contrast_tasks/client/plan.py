@@ -13,7 +13,7 @@ from contrast_tasks.manifest.hashes import policy_hash_hex
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.steps.plan import Difference
+from contrast_tasks.steps.plan import Change, Difference
 
 if TYPE_CHECKING:
     from contrast_tasks.api.extension import ManifestPlan
@@ -81,14 +81,25 @@ def _difference(
         say(f"warning: {name}: {line}")
     for line in () if plan is None else _approvals(plan):
         say(f"{name}: {with_key_files(line, settings)}")
+    answers = () if plan is None else tuple(_answers(plan))
     if not manifests:
-        return Difference(what="changed", name=name, detail="set gives it its first manifest")
+        detail = "set gives it its first manifest"
+        return Difference(what="changed", name=name, detail=detail, changes=answers)
     if manifests[-1] == planned:
         return None
     detail = "another manifest is in force; set replaces it and rotates the mesh CA"
     if plan is not None and plan.restart:
         detail += f", then restart {', '.join(plan.restart)}"
-    return Difference(what="changed", name=name, detail=detail)
+    return Difference(what="changed", name=name, detail=detail, changes=answers)
+
+
+def _answers(plan: "ManifestPlan") -> Iterator[Change]:
+    """Yield what the Coordinator says of the planned manifest, for programs too."""
+    if plan.refusal:
+        yield Change(f"refused, {plan.reason or 'without a reason'}", "", plan.refusal)
+    if plan.approvals_wanted > 1:
+        wanted = f"{len(plan.approved_by)} of {plan.approvals_wanted}"
+        yield Change("approvals", "", wanted)
 
 
 def _plan(

@@ -144,3 +144,7 @@ def test_the_coordinator_says_who_has_to_be_restarted_and_what_it_would_refuse(
         f"{name}: it would refuse the planned manifest: policy provided that the manifest does not name: {other}",
         f"{name}: the planned manifest does not list our owner key: this locks us out of updates",
     ]
+    # In JSON too, with the word of docs/reference/refusals.md.
+    [answer] = found.changes
+    assert answer.what == "refused, policies_differ"
+    assert answer.after == f"policy provided that the manifest does not name: {other}"

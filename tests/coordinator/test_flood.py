@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -43,7 +42,6 @@ CONNECTIONS, ADDRESSES = 10_000, 40
 ROUNDS = 3
 # Two listeners with 256 handshakes each, three with 64 connections.
 PLACES = 2 * 256 + 3 * 64
-MOST_S = 2.0
 
 
 class Spent(NamedTuple):
@@ -69,8 +67,6 @@ def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
     manifest = make_manifest(processor, owner)
     content = render_manifest(manifest, V1_16.manifest)
     key = ec.generate_private_key(ec.SECP256R1())
-    # A machine that is busy with other things takes as much longer.
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     with started(tmp_path / "state", environment(tmp_path)) as running:
         ports = {**running.ports, "http_api": running.lines[-1]["http_api"]}
         lines: list[str] = []
@@ -95,22 +91,19 @@ def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
         for call in honest:
             call()
         before = peak = Spent.by(running.process.pid)
-        took = [0.0] * len(honest)
         with flood(ports.values()) as is_open:
             rest = ROUNDS
             while rest:
                 rest -= is_open.is_set()
-                for number, call in enumerate(honest):
-                    began = time.monotonic()
+                for call in honest:
+                    # Each has a deadline of its own.
                     call()
-                    took[number] = max(took[number], time.monotonic() - began)
                 peak = Spent(*map(max, peak, Spent.by(running.process.pid)))
         code = running.process.poll()
         running.process.terminate()
         reading.join()
 
     assert code is None
-    assert max(took) < MOST_S * busy, took
     # Two descriptors for each place, and a quarter of a MiB; a thread for each connection of HTTP.
     assert peak.descriptors < before.descriptors + 2 * PLACES, peak
     assert peak.memory < before.memory + PLACES // 4, peak

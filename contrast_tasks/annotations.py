@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from contrast_tasks import variables
+
 PREFIX: Final = "contrast.edgeless.systems/"
 POD_ROLE: Final = PREFIX + "pod-role"
 # The role of the Coordinator's pod, in the annotation and in the manifest.
@@ -33,9 +35,9 @@ MESH_KEYS: Final = (INGRESS, EGRESS, ADMIN_PORT)
 
 # Set by `generate` from the annotations; policies cover their values.
 MESH_VARIABLES: Final = {
-    ADMIN_PORT: "CONTRAST_ADMIN_PORT",
-    INGRESS: "CONTRAST_INGRESS_PROXY_CONFIG",
-    EGRESS: "CONTRAST_EGRESS_PROXY_CONFIG",
-    INGRESS_PEERS: "CONTRAST_INGRESS_PEERS",
-    EGRESS_PEERS: "CONTRAST_EGRESS_PEERS",
+    ADMIN_PORT: variables.ADMIN_PORT,
+    INGRESS: variables.INGRESS,
+    EGRESS: variables.EGRESS,
+    INGRESS_PEERS: variables.INGRESS_PEERS,
+    EGRESS_PEERS: variables.EGRESS_PEERS,
 }

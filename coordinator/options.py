@@ -113,7 +113,7 @@ def parse_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Optio
         endorsements=Path(given.endorsements),
         force_new=given.force_new,
         with_metrics=variables.METRICS in environ,
-        with_address="CONTRAST_PEER_ADDRESS" in environ,
+        with_address=variables.PEER_ADDRESS in environ,
         certificate_lifetime=_lifetime(given.certificate_lifetime),
     )
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from contrast_tasks.linux import become_subreaper, bound_to_parent, die_with
+from contrast_tasks.variables import LOCAL_POD
 
-MARK = "CONTRAST_LOCAL_POD"
+MARK = LOCAL_POD
 """Environment variable that ties a process to `<project path>:<pod>`."""
 
 

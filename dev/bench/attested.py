@@ -29,6 +29,7 @@ from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
 from contrast_tasks.releases.choose import newest_with
+from contrast_tasks.variables import BENCH_CERTIFICATES
 from dev.bench.timing import Measured, environment, python
 from dev.checkout import ROOT
 
@@ -37,7 +38,7 @@ _HASHES = tuple(hashlib.sha256(policy).hexdigest() for policy in _POLICIES)
 _SECONDS = 3.0
 _CLIENTS = 64
 _WARM_UP = 500
-_CERTIFICATES = int(os.environ.get("CONTRAST_BENCH_CERTIFICATES", "10000"))
+_CERTIFICATES = int(os.environ.get(BENCH_CERTIFICATES, "10000"))
 
 
 class Running(NamedTuple):

@@ -39,7 +39,7 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             COORDINATOR,
             "life of workloads' certificates, 1h to 999d",
         ),
-        "CONTRAST_PEER_ADDRESS": (
+        variables.PEER_ADDRESS: (
             COORDINATOR,
             "any value puts a workload's address into its certificate",
         ),
@@ -73,12 +73,12 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             GUEST,
             "folder of kept endorsements; the Coordinator reads it too",
         ),
-        "CONTRAST_ENDORSEMENTS_FETCH": (GUEST, "off: ask no vendor; the Coordinator reads it too"),
-        "CONTRAST_INGRESS_PROXY_CONFIG": (GUEST, "the annotation of ingress"),
-        "CONTRAST_EGRESS_PROXY_CONFIG": (GUEST, "the annotation of egress"),
-        "CONTRAST_INGRESS_PEERS": (GUEST, "the annotation of ingress peers"),
-        "CONTRAST_EGRESS_PEERS": (GUEST, "the annotation of egress peers"),
-        "CONTRAST_ADMIN_PORT": (GUEST, "the annotation of the admin port"),
+        variables.ENDORSEMENTS_FETCH: (GUEST, "off: ask no vendor; the Coordinator reads it too"),
+        variables.INGRESS: (GUEST, "the annotation of ingress"),
+        variables.EGRESS: (GUEST, "the annotation of egress"),
+        variables.INGRESS_PEERS: (GUEST, "the annotation of ingress peers"),
+        variables.EGRESS_PEERS: (GUEST, "the annotation of egress peers"),
+        variables.ADMIN_PORT: (GUEST, "the annotation of the admin port"),
         variables.ENDORSEMENTS_MIRRORS: (
             GUEST,
             "mirrors of vendors, PREFIX=REPLACEMENT; the Coordinator reads it too",
@@ -94,6 +94,8 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         variables.LOCAL_MESH: (MACHINE, "addresses of the mesh where pods are processes"),
         variables.LOCAL_HOSTS: (MACHINE, "names of Services where pods are processes"),
         variables.LOCAL_EGRESS: (MACHINE, "addresses of egress listeners where pods are processes"),
+        variables.LOCAL_POD: (MACHINE, "marks the processes of a pod"),
+        variables.BENCH_CERTIFICATES: (MACHINE, "how many certificates a benchmark issues"),
         variables.TEST_KERNEL: (MACHINE, "folder of the kernel in which tests encrypt volumes"),
     }
 )
@@ -101,7 +103,7 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 def render_variables(_: Path) -> str:
     """Return the page; raises LookupError for a variable whose meaning is not written here."""
-    if unknown := variables.READ - MEANINGS.keys() - {variables.PREFIX}:
+    if unknown := variables.READ - MEANINGS.keys():
         raise LookupError(f"no meaning of {', '.join(sorted(unknown))}")
     lines = [NOTICE, "", *INTRODUCTION.splitlines()]
     for reader in (COMMAND, COORDINATOR, GUEST, MACHINE):

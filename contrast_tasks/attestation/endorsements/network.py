@@ -19,7 +19,6 @@ from contrast_tasks.attestation.endorsements.thim import MAXIMUM_ANSWER_BYTES
 from contrast_tasks.errors import SettingsError, UsageError
 from contrast_tasks.web.answers import Answer
 
-VARIABLE_FETCH = "CONTRAST_ENDORSEMENTS_FETCH"
 _BETWEEN = re.compile("=(?=https?://)")
 _METADATA = {"Metadata": "true"}
 
@@ -46,9 +45,11 @@ def network_from_environment(environ: Mapping[str, str], *, default: bool) -> Ne
 
     Raises SettingsError naming the invalid variable.
     """
-    wanted = environ.get(VARIABLE_FETCH) or ("on" if default else "off")
+    wanted = environ.get(variables.ENDORSEMENTS_FETCH) or ("on" if default else "off")
     if wanted not in {"on", "off"}:
-        raise SettingsError(f"environment {VARIABLE_FETCH} is '{wanted}', wanted on or off")
+        raise SettingsError(
+            f"environment {variables.ENDORSEMENTS_FETCH} is '{wanted}', wanted on or off"
+        )
     try:
         mirrors = parse_mirrors(environ.get(variables.ENDORSEMENTS_MIRRORS, "").split())
     except UsageError as err:

@@ -4,12 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from json.encoder import encode_basestring
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from contrast_tasks.variables import CACHE_DIR
+
+# About what a lint writes.
+_PROBE_BYTES = 1 << 18
+_MEMORY = Path("/dev/shm")  # noqa: S108  # a folder with a random name is made in it
 
 
 def sha256_hex(content: bytes) -> str:
@@ -139,6 +143,58 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
             # Errors of writing to a descriptor, as on a full disk, name no file.
             error.filename = str(path)
         raise
+
+
+class Room(NamedTuple):
+    """A folder that can be written, relative to a project; refusal: why it is not the usual one, None if it is."""
+
+    folder: str
+    refusal: OSError | None = None
+
+
+@contextlib.contextmanager
+def room(root: Path, usual: str) -> Iterator[Room]:
+    """Give the usual folder of a project, made if it is missing; where it cannot be written one that is removed afterwards.
+
+    Raises OSError if there is no place for files at all.
+    """
+    refusal = _refusal(root / usual)
+    if refusal is None:
+        yield Room(usual)
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="contrast-", dir=_place_for_files(refusal)) as name:
+        # Paths of a project are relative to it.
+        yield Room(norm_path(os.path.realpath(name), os.path.realpath(root)), refusal)
+
+
+def _refusal(folder: Path) -> OSError | None:
+    """Return why a folder cannot be made or written, None if it can."""
+    probe = folder / f".{os.urandom(4).hex()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with new_private_file(probe) as stream:
+            # A full disk still has names.
+            stream.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return None
+
+
+def _place_for_files(refusal: OSError) -> str:
+    """Return the system's folder for temporary files; where that cannot be written either, as in a container, the memory."""
+    from tempfile import gettempdir
+
+    with contextlib.suppress(OSError):
+        if _refusal(Path(gettempdir())) is None:
+            return gettempdir()
+    if _MEMORY.is_dir() and _refusal(_MEMORY) is None:
+        return str(_MEMORY)
+    raise refusal
 
 
 def new_private_file(name: str | os.PathLike[str]) -> BinaryIO:

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from contrast_tasks.files import (
     norm_path,
     pretty_json,
     remove_empty_parents,
+    room,
     sha256_hex,
     write_atomic,
 )
@@ -181,6 +183,48 @@ def test_folders_outside_the_stop_are_left_alone(tmp_path: Path) -> None:
     remove_empty_parents(tmp_path / "other" / "gone", tmp_path / "build")
 
     assert (tmp_path / "other").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("places", "wanted"),
+    [
+        pytest.param({"usual"}, "project/usual", id="the usual one"),
+        pytest.param({"temporary", "memory"}, "temporary/contrast-", id="the system's"),
+        pytest.param({"memory"}, "memory/contrast-", id="a container's memory"),
+    ],
+)
+def test_there_is_room_where_something_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: set[str], wanted: str
+) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    for folder in (root / "usual", tmp_path / "temporary", tmp_path / "memory"):
+        if folder.name not in places:
+            folder.write_bytes(b"")
+        elif folder.name != "usual":
+            folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(files, "_MEMORY", tmp_path / "memory")
+
+    with room(root, "usual") as place:
+        inside = (root / place.folder).resolve()
+        assert inside.is_dir()
+        assert str(inside).startswith(str(tmp_path / wanted))
+        assert (place.refusal is None) == ("usual" in places)
+
+    assert inside.exists() == ("usual" in places)
+    assert list(tmp_path.rglob("*/.*")) == []
+
+
+def test_without_any_room_the_usual_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "usual").write_bytes(b"")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "usual"))
+    monkeypatch.setattr(files, "_MEMORY", tmp_path / "nothing")
+
+    with pytest.raises(FileExistsError, match="usual"), room(tmp_path, "usual"):
+        pytest.fail("there is no room")
 
 
 @pytest.mark.parametrize(

@@ -84,10 +84,10 @@ def _check(context: Context, flags: dict[str, Any]) -> Report:
 
     from contrast_tasks.cli.planned import CHANGES, plan_changes, show
 
-    planned = plan_changes(context, flags)
-    if planned.refusal is not None:
-        return planned.refusal.replace(command="generate")
-    show(planned.differences, context)
+    with plan_changes(context, flags) as planned:
+        if planned.refusal is not None:
+            return planned.refusal.replace(command="generate")
+        show(planned.differences, context)
     return Report(
         command="generate",
         exit_code=CHANGES if planned.differences else 0,

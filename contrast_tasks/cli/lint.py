@@ -17,9 +17,11 @@ from contrast_tasks.report.model import (
     sorted_findings,
 )
 from contrast_tasks.settings.model import FILE_NAME
+from contrast_tasks.settings.outputs import STATE
 
 if TYPE_CHECKING:
     from contrast_tasks.settings.edit import Change
+    from contrast_tasks.tasks.workspace import Workspace
 
 # Whether memory suffices is known once there is some.
 _ROUNDS = 3
@@ -71,13 +73,26 @@ def _summary(report: Report) -> str:
 
 
 def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
+    """Check the sources, in a folder of its own where the project's cannot be written."""
+    from contrast_tasks.cli.planned import open_apart
+    from contrast_tasks.files import room
+
+    with room(context.root, STATE) as place:
+        if place.refusal is None:
+            return _linted(context.workspace(**flags), least)
+        apart = open_apart(context, flags, place)
+        report = _linted(apart.workspace, least, database=f"{place.folder}/doit.db")
+        return apart.as_usual(report, context.settings(**flags))
+
+
+def _linted(workspace: "Workspace", least: Severity, database: str | None = None) -> Report:
     from contrast_tasks.steps.ignored import unused
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.pipeline import passed_findings
-    from contrast_tasks.tasks.run import run_tasks
+    from contrast_tasks.tasks.run import DATABASE, run_tasks
 
-    workspace = context.workspace(**flags)
-    run = run_tasks(load_tasks(workspace), ["sources", "lock", "workload"])
+    selected = ["sources", "lock", "workload"]
+    run = run_tasks(load_tasks(workspace), selected, database=database or DATABASE)
     reporter = run.reporter
     found = [*reporter.findings, *passed_findings(workspace)]
     found += unused(found, workspace.project.settings)

@@ -11,7 +11,7 @@ from contrast_tasks.cli.cluster_flags import (
     coordinator_argument,
 )
 from contrast_tasks.cli.context import Context
-from contrast_tasks.cli.planned import CHANGES, plan_changes, show
+from contrast_tasks.cli.planned import CHANGES, Planned, plan_changes, show
 from contrast_tasks.cli.set import configure_signatures, signatures_argument
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.report.model import Report, sorted_findings
@@ -41,13 +41,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print one line per difference."""
+    flags = {**project_flags.flags_of(arguments, context), **cluster_flags(arguments)}
+    with plan_changes(context, flags) as planned:
+        if planned.refusal is not None:
+            return planned.refusal.replace(command="plan")
+        return _compare(planned, arguments, context)
+
+
+def _compare(planned: Planned, arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.plan import running_difference
     from contrast_tasks.steps.id_blocks import refuse_without_id_block
 
-    flags = {**project_flags.flags_of(arguments, context), **cluster_flags(arguments)}
-    planned = plan_changes(context, flags)
-    if planned.refusal is not None:
-        return planned.refusal.replace(command="plan")
     now, project = planned.now, planned.workspace.project
     refuse_without_id_block(project, planned.workspace.heads())
     found = planned.differences

@@ -1,18 +1,24 @@
 """What `generate` would change, for `plan` and `generate --check`."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from contrast_tasks.cli.context import Context
-from contrast_tasks.report.model import Report, exit_code_of, sorted_findings
+from contrast_tasks.findings import Finding
+from contrast_tasks.report.model import Failure, Report, Step, exit_code_of, sorted_findings
 from contrast_tasks.report.text import LINES_SHOWN
+from contrast_tasks.settings.outputs import STATE
 
 if TYPE_CHECKING:
+    from contrast_tasks.files import Room
+    from contrast_tasks.settings.model import Settings
     from contrast_tasks.steps.plan import Change, Difference
     from contrast_tasks.steps.project import Project
     from contrast_tasks.tasks.workspace import Workspace
 
 CHANGES = 5
+Said = TypeVar("Said", Finding, Failure)
 
 
 class Planned(NamedTuple):
@@ -24,29 +30,78 @@ class Planned(NamedTuple):
     refusal: Report | None = None
 
 
-def plan_changes(context: Context, flags: Mapping[str, object]) -> Planned:
-    """Generate beside the outputs that are there, and compare."""
-    from contrast_tasks.steps.plan import PLAN, differences, plan_spec
-    from contrast_tasks.tasks.graph import generate_tasks
-    from contrast_tasks.tasks.run import run_tasks, tasks_from
+class Apart(NamedTuple):
+    """The project opened with its outputs in a folder of their own, relative to it."""
+
+    workspace: "Workspace"
+    folder: str
+
+    def as_usual(self, report: Report, usual: "Settings") -> Report:
+        """Return a report in which each file of the folder has the name that it has in the project."""
+        planned = self.workspace.project.settings
+
+        def named(text: str) -> str:
+            for key in ("lock", "manifest", "build_dir"):
+                text = text.replace(getattr(planned, key), getattr(usual, key))
+            return text
+
+        def said(each: Said) -> Said:
+            where = each.where and each.where.replace(file=named(each.where.file))
+            return each.replace(message=named(each.message), hint=named(each.hint), where=where)
+
+        def step(each: Step) -> Step:
+            wrote = (path for path in each.wrote if not path.startswith(self.folder))
+            return each.replace(wrote=tuple(wrote))
+
+        return report.replace(
+            findings=tuple(map(said, report.findings)),
+            failures=tuple(map(said, report.failures)),
+            steps=tuple(map(step, report.steps)),
+        )
+
+
+def open_apart(context: Context, flags: Mapping[str, Any], place: "Room") -> Apart:
+    """Open the project with its outputs in another folder; say so if that is not the usual one."""
+    from contrast_tasks.steps.plan import copy_lock
     from contrast_tasks.tasks.workspace import open_workspace
 
+    if place.refusal is not None:
+        reason = (place.refusal.strerror or "").lower()
+        context.console.say(
+            f"{STATE} cannot be written ({reason}): what earlier runs know is not used, and nothing is kept"
+        )
+    copy_lock(context.settings(**flags), place.folder)
+    spec = context.spec(**flags).replace(state=place.folder)
+    return Apart(open_workspace(spec, is_fresh=True), place.folder)
+
+
+@contextmanager
+def plan_changes(context: Context, flags: Mapping[str, Any]) -> "Iterator[Planned]":
+    """Generate beside the outputs that are there, and compare; what was generated is there as long as the context lasts."""
+    from contrast_tasks.files import room
+    from contrast_tasks.steps.plan import PLAN, differences
+    from contrast_tasks.tasks.graph import generate_tasks
+    from contrast_tasks.tasks.run import run_tasks, tasks_from
+
     now = context.workspace(**flags).project
-    workspace = open_workspace(plan_spec(now), is_fresh=True)
-    tasks = tasks_from([("contrast", generate_tasks(workspace))])
-    reporter = run_tasks(tasks, ["manifest"], database=f"{PLAN}/doit.db").reporter
-    if not reporter.errors:
-        planned = workspace.project
-        found = differences(now, planned)
-        described = [_with_policy(each, now, planned) for each in found[:LINES_SHOWN]]
-        return Planned(now, workspace, described + found[LINES_SHOWN:])
-    refusal = Report(
-        command="",
-        exit_code=exit_code_of(reporter.errors),
-        findings=sorted_findings(workspace.in_files(reporter.findings)),
-        failures=reporter.failures(),
-    )
-    return Planned(now, workspace, [], refusal)
+    with room(context.root, PLAN) as place:
+        apart = open_apart(context, flags, place)
+        workspace = apart.workspace
+        tasks = tasks_from([("contrast", generate_tasks(workspace))])
+        reporter = run_tasks(tasks, ["manifest"], database=f"{place.folder}/doit.db").reporter
+        if not reporter.errors:
+            planned = workspace.project
+            found = differences(now, planned)
+            described = [_with_policy(each, now, planned) for each in found[:LINES_SHOWN]]
+            yield Planned(now, workspace, described + found[LINES_SHOWN:])
+            return
+        refusal = Report(
+            command="",
+            exit_code=exit_code_of(reporter.errors),
+            findings=sorted_findings(workspace.in_files(reporter.findings)),
+            failures=reporter.failures(),
+        )
+        yield Planned(now, workspace, [], apart.as_usual(refusal, now.settings))
 
 
 def _with_policy(found: "Difference", now: "Project", planned: "Project") -> "Difference":

@@ -14,8 +14,6 @@ STATE = ".contrast"
 # Of the local platform; the simulated processor has its keys and certificates there.
 LOCAL_STATE = f"{STATE}/local"
 PROCESSOR = f"{LOCAL_STATE}/processor"
-# `plan` runs a whole generate below the state.
-_PLAN = (STATE, "plan")
 _READ = ("contrast.toml", "observed.toml", "dodo.py")
 YAML_SUFFIXES = (".yml", ".yaml")
 # Of sources, as kubectl reads them from a folder.
@@ -117,6 +115,6 @@ def _reason(path: Path, generated: Iterable[Path], sources: Iterable[Path]) -> s
 
 def _in_state(key: tuple[str, ...], name: str) -> Iterator[Problem]:
     parts = Path(name).parts
-    if parts[0] == STATE and parts[: len(_PLAN)] != _PLAN:
+    if parts[0] == STATE:
         message = f"{'.'.join(key)} is '{name}', expected a place outside {STATE}, where contrast-tasks keeps its state"
         yield Problem(path=key, message=message)

@@ -1,6 +1,6 @@
 """What `generate` would change: a second set of outputs beside the first, and the differences between them.
 
-Everything is made below .contrast/plan, from the same cache, so planning what was generated before costs little and
+Everything is made in a folder of its own, from the same cache, so planning what was generated before costs little and
 touches nothing that anybody else looks at.
 """
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
-from contrast_tasks.steps.project import Project, Spec
+from contrast_tasks.steps.project import Project
 
 PLAN = f"{STATE}/plan"
 # Members of a workload's record, and what they are to people, who do not read a policy's hash.
@@ -43,32 +44,32 @@ class Difference:
     changes: tuple[Change, ...] = ()
 
 
-def plan_spec(project: Project) -> Spec:
-    """Return the same project with all outputs below .contrast/plan; copies the lock file there.
+def copy_lock(settings: Settings, folder: str) -> None:
+    """Put the lock file where a plan in this folder looks for it, or take away an earlier one if there is none."""
+    planned = settings.root / with_outputs_in(folder, settings).lock
+    if (settings.root / settings.lock).is_file():
+        shutil.copyfile(settings.root / settings.lock, planned)
+    else:
+        planned.unlink(missing_ok=True)
+
+
+def with_outputs_in(folder: str, settings: Settings) -> Settings:
+    """Return settings by which all outputs go to a folder.
 
     Owner keys that would be made are made there too, so that planning leaves none behind.
     """
-    root, settings = project.root, project.settings
-    (root / PLAN).mkdir(parents=True, exist_ok=True)
-    lock = f"{PLAN}/contrast.lock"
-    if (root / settings.lock).is_file():
-        shutil.copyfile(root / settings.lock, root / lock)
-    else:
-        (root / lock).unlink(missing_ok=True)
-    flags: dict[str, Any] = {
-        **dict(project.spec.flags),
-        "build_dir": f"{PLAN}/build",
-        "manifest": f"{PLAN}/manifest.json",
-        "lock": lock,
-    }
-    owners = {
-        "owners.workload": settings.workload_owner_keys,
-        "owners.seedshare": settings.seedshare_owner_keys,
-    }
-    for key, names in owners.items():
-        if len(names) == 1 and not (root / names[0]).exists():
-            flags[key] = (f"{PLAN}/{Path(names[0]).name}",)
-    return project.spec.replace(flags=tuple(sorted(flags.items())), state=PLAN)
+
+    def keys(names: tuple[str, ...]) -> tuple[str, ...]:
+        is_made = len(names) == 1 and not (settings.root / names[0]).exists()
+        return (f"{folder}/{Path(names[0]).name}",) if is_made else names
+
+    return settings.replace(
+        build_dir=f"{folder}/build",
+        manifest=f"{folder}/manifest.json",
+        lock=f"{folder}/contrast.lock",
+        workload_owner_keys=keys(settings.workload_owner_keys),
+        seedshare_owner_keys=keys(settings.seedshare_owner_keys),
+    )
 
 
 def differences(now: Project, planned: Project) -> list[Difference]:

@@ -29,7 +29,7 @@ class Spec(Record):
     """The identity of a project, from which another process can open the same one.
 
     root: absolute path; overrides: TOML lines from --set; flags: (dotted key, value) pairs.
-    state: folder of what is kept between runs, relative to root.
+    state: folder of what is kept between runs, relative to root; outputs go there too unless it is the usual one.
     """
 
     root: str

@@ -6,6 +6,7 @@ A project's dodo.py needs two lines, and may add tasks of its own beside them:
     __all__ = ["DOIT_CONFIG", "task_contrast"]
 """
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,8 @@ DODO = "dodo.py"
 def _database() -> str:
     # doit opens its database before it asks for tasks, and does not make the folder.
     if Path(FILE_NAME).is_file():
-        Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # `lint` needs no folder that can be written
+            Path(DATABASE).parent.mkdir(parents=True, exist_ok=True)
     return DATABASE
 
 

@@ -23,6 +23,7 @@ from contrast_tasks.steps.index import (
     read_facts,
     read_source,
 )
+from contrast_tasks.steps.plan import with_outputs_in
 from contrast_tasks.steps.project import Project, Spec, handlers_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
 from contrast_tasks.tasks.code import code_digest
@@ -165,6 +166,8 @@ def open_workspace(spec: Spec, *, is_fresh: bool = False) -> Workspace:
         settings = load_settings(
             root, environ=os.environ, overrides=spec.overrides, flags=dict(spec.flags)
         )
+        if spec.state != STATE:
+            settings = with_outputs_in(spec.state, settings)
         memo = Store(f"{root}/{STATE}/store")
         results = Store(f"{root}/{spec.state}/store")
         code = code_digest(memo)

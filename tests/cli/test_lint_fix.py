@@ -98,6 +98,36 @@ def test_written_answers_leave_nothing_to_say_and_comments_where_they_were(
     assert shop.read("deployment/shop.yml") == source
 
 
+def test_a_folder_that_cannot_be_written_is_checked_all_the_same(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    usual = terminal.run("lint")
+    shutil.rmtree(shop.root / ".contrast")
+    # No folder can be made of this name, by root neither.
+    shop.root.joinpath(".contrast").write_text("")
+    before = sorted(shop.root.rglob("*"))
+
+    apart = terminal.run("lint")
+
+    assert apart.err == (
+        ".contrast cannot be written (file exists): what earlier runs know is not used, and nothing is kept\n"
+        + usual.err
+    )
+    assert sorted(shop.root.rglob("*")) == before
+
+
+def test_what_is_not_locked_is_told_by_the_name_of_the_lock_file_wherever_it_was_looked_for(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    shop.root.joinpath(".contrast").write_text("")
+    (shop.root / "contrast.lock").unlink()
+
+    shown = terminal.run("lint", "--output", "json")
+
+    assert "found no entry for it in contrast.lock" in shown.out
+    assert "contrast-" not in shown.out.replace("contrast-tasks", "").replace("contrast-cc", "")
+
+
 def test_what_costs_something_is_left_to_the_user(terminal: Terminal, shop: FakeProject) -> None:
     shop.write("node.yml", NODE)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from OpenSSL import SSL
 
+from contrast_tasks.addresses import joined
 from contrast_tasks.atls.errors import TooSlow
 from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.service import Service
@@ -110,7 +111,7 @@ class Link(asyncio.BufferedProtocol):
     def give_up(self, reason: Exception) -> None:
         """End the connection from our side and log the reason."""
         self._service.left(self)
-        peer = str(self.transport.get_extra_info("peername"))
+        peer = _peer(self.transport)
         if self._plain is None:
             self._service.refused(reason, peer)
         else:
@@ -141,7 +142,7 @@ class Link(asyncio.BufferedProtocol):
 
     async def _run(self) -> None:
         service = self._service
-        peer = str(self.transport.get_extra_info("peername"))
+        peer = _peer(self.transport)
         try:
             async with asyncio.timeout(service.limits.handshake_s):
                 session, identity = await self._handshake()
@@ -268,6 +269,14 @@ def _step(
     except Exception as err:  # noqa: BLE001  # the connection's own handler raises it
         return session, False, session.pending(), err
     return session, complete, session.pending(), None
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    """Return the peer's address and port, as they are logged."""
+    address = _address(transport)
+    return (
+        joined(address, transport.get_extra_info("peername")[1]) if address else "a peer that left"
+    )
 
 
 def _address(transport: asyncio.Transport) -> str | None:

@@ -275,7 +275,10 @@ def hello_of_tls_1_2() -> bytes:
     return sent.read()
 
 
-def test_a_refused_handshake_is_reported_and_closes_the_connection() -> None:
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_refused_handshake_is_reported_and_closes_the_connection(
+    host: str, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
     refused: list[Exception] = []
     counted = threading.Event()
 
@@ -283,13 +286,15 @@ def test_a_refused_handshake_is_reported_and_closes_the_connection() -> None:
         refused.append(error)
         counted.set()
 
-    with serving(on_refused=on_refused) as server:
-        with raw_connection(server) as peer:
+    with serving(on_refused=on_refused, listen=(host, 0)) as server:
+        with socket.create_connection((host, server.port), timeout=20) as peer:
+            port = peer.getsockname()[1]
             peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
             answer = b"".join(iter(lambda: peer.recv(100), b""))
         assert counted.wait(20)
 
     assert isinstance(refused[0], HandshakeFailed)
+    assert f"refused {shown}:{port}: " in caplog.text
     assert answer[:1] in {b"\x15", b""}
     assert len(answer) <= 7
 

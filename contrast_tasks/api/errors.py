@@ -26,6 +26,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 _DOMAIN = "contrast-tasks"
 _LOCALE = "en"
 _TYPES = "type.googleapis.com/google.rpc."
+# Relative to this project's files, as it has no host of its own.
+_PAGE = "docs/reference/refusals.md"
 
 REASON_NO_MANIFEST = "no_manifest"
 REASON_RECOVERY = "needs_recovery"
@@ -230,6 +232,9 @@ def render_details(code: grpc.StatusCode, message: str, details: Details) -> byt
         parts.append(
             AnyMessage(type_url=f"{_TYPES}LocalizedMessage", value=hint.SerializeToString())
         )
+    link = pb.Link(description="what the reason means", url=f"{_PAGE}#{details.reason}")
+    page = pb.Help(links=[link])
+    parts.append(AnyMessage(type_url=f"{_TYPES}Help", value=page.SerializeToString()))
     status = pb.Status(code=code.value[0], message=message, details=parts)
     return status.SerializeToString(deterministic=True)
 
@@ -274,6 +279,23 @@ _NOT_READY = frozenset(
 )
 
 
+# What is refused, in the words of whoever asked; other calls by their names.
+_ASKED: Mapping[str, str] = {
+    "SetManifest": "set",
+    "SetPacked": "set",
+    "PlanManifest": "plan",
+    "PlanPacked": "plan",
+    "GetManifests": "verify",
+    "GetPacked": "verify",
+    "Attest": "verify",
+    "Recover": "recover",
+    "GetStatus": "status",
+    "GetSeedShares": "seed shares",
+    "GetAuditLog": "the audit log",
+    "NewMeshCert": "a certificate",
+}
+
+
 def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     """Return our error for a failed call, with the Coordinator's reason and hint; `call` is its name, as `SetManifest`.
 
@@ -286,7 +308,7 @@ def error_from_rpc(call: str, error: grpc.RpcError) -> ContrastError:
     if details.reason == REASON_APPROVALS:
         # The text is that of a wrong key, for clients of the reference product.
         text = _approvals(details.found)
-    message = f"coordinator refused {call}: {text}"
+    message = f"coordinator refused {_ASKED.get(call, call)}: {text}"
     if code in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}:
         denied = NotAuthorised(message, hint=hint)
         denied.reason = details.reason
@@ -311,7 +333,7 @@ def not_ready(call: str, text: str, reason: str) -> CoordinatorNotReady:
     """Return the error for a Coordinator that answered that it cannot serve a call; reason "": the text may tell."""
     reason = reason or _reason_in(text)
     return CoordinatorNotReady(
-        f"coordinator refused {call}: {_printable(text)}",
+        f"coordinator refused {_ASKED.get(call, call)}: {_printable(text)}",
         hint=hint_of(reason),
         reason=reason,
         is_answer=True,

@@ -41,3 +41,17 @@ class LocalizedMessage(_message.Message):
     locale: str
     message: str
     def __init__(self, locale: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Help(_message.Message):
+    __slots__ = ("links",)
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    links: _containers.RepeatedCompositeFieldContainer[Link]
+    def __init__(self, links: _Optional[_Iterable[_Union[Link, _Mapping]]] = ...) -> None: ...
+
+class Link(_message.Message):
+    __slots__ = ("description", "url")
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    description: str
+    url: str
+    def __init__(self, description: _Optional[str] = ..., url: _Optional[str] = ...) -> None: ...

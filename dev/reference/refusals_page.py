@@ -9,7 +9,7 @@ INTRODUCTION = """\
 # Refusals
 
 A Coordinator that refuses a call tells a status code, a text, a reason and mostly a hint. Programs decide by the reason: texts may change. Reason and hint are a `google.rpc.ErrorInfo` of the domain
-`contrast-tasks` and a `google.rpc.LocalizedMessage`, in the trailing metadata `grpc-status-details-bin`. HTTP attestation has the same words in the member `code`. The metadata that a meaning names in code
+`contrast-tasks` and a `google.rpc.LocalizedMessage`, in the trailing metadata `grpc-status-details-bin`, with a `google.rpc.Help` that leads to the reason's row below. HTTP attestation has the same words in the member `code`. The metadata that a meaning names in code
 style are in the ErrorInfo. Coordinators of the reference product send code and text only.
 """
 
@@ -17,7 +17,12 @@ style are in the ErrorInfo. Coordinators of the reference product send code and 
 def render_refusals(_: Path) -> str:
     """Return the page."""
     rows = (
-        (code(reason), code(known.code.name), prose(known.meaning), prose(known.hint))
+        (
+            f'<a id="{reason}"></a>{code(reason)}',
+            code(known.code.name),
+            prose(known.meaning),
+            prose(known.hint),
+        )
         for reason, known in REASONS.items()
     )
     lines = [NOTICE, "", *INTRODUCTION.splitlines(), ""]

@@ -8,15 +8,18 @@ from typing import Any
 import grpc
 import pytest
 
+from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
 from contrast_tasks.api.errors import (
     DETAILS_KEY,
+    REASONS,
     CoordinatorFailed,
     CoordinatorNotReady,
     Details,
     RequestRefused,
+    error_from_rpc,
     parse_details,
     render_details,
 )
@@ -189,7 +192,7 @@ def test_the_other_spelling_is_tried_when_the_first_is_unknown(
 
 
 def test_a_method_under_neither_spelling_is_an_error(channel: grpc.Channel) -> None:
-    with pytest.raises(CoordinatorFailed, match="refused Recover"):
+    with pytest.raises(CoordinatorFailed, match="coordinator refused recover"):
         userapi.recover(channel, seed=bytes(64), salt=bytes(32), timeout_s=5)
 
 
@@ -238,7 +241,7 @@ def test_a_status_code_becomes_an_error_of_our_tree(
 ) -> None:
     peer.behaviours[f"/{SHORT}/GetManifests"] = refuse(code)
 
-    with pytest.raises(wanted, match="coordinator refused GetManifests: because") as caught:
+    with pytest.raises(wanted, match="coordinator refused verify: because") as caught:
         userapi.get_manifests(channel, 5)
 
     assert caught.value.exit_code == exit_code
@@ -313,7 +316,7 @@ def test_a_peers_text_cannot_write_to_the_terminal(peer: Peer, channel: grpc.Cha
     assert len(str(caught.value)) < 2100
 
 
-# Made with the messages google.rpc.Status, ErrorInfo and LocalizedMessage of googleapis-common-protos, serialized in order.
+# Made with the messages google.rpc.Status, ErrorInfo, LocalizedMessage and Help of googleapis-common-protos, serialized in order.
 STATUS = bytes.fromhex(
     "0807122476616c69646174696e6720706565723a2070656572206e6f7420617574686f72697a6564"
     "1a680a28747970652e676f6f676c65617069732e636f6d2f676f6f676c652e7270632e4572726f72496e666f"
@@ -322,6 +325,9 @@ STATUS = bytes.fromhex(
     "1a89010a2f747970652e676f6f676c65617069732e636f6d2f676f6f676c652e7270632e4c6f63616c697a65644d657373616765"
     "12560a02656e1250636f6c6c656374207369676e617475726573206f66206d6f7265206f776e657273206f766572207468697320"
     "6d616e696665737420616674657220746865206c6174657374207472616e736974696f6e"
+    "1a6e0a23747970652e676f6f676c65617069732e636f6d2f676f6f676c652e7270632e48656c70"
+    "12470a450a15776861742074686520726561736f6e206d65616e73"
+    "122c646f63732f7265666572656e63652f7265667573616c732e6d6423617070726f76616c735f6d697373696e67"
 )
 TOLD = Details(
     reason="approvals_missing",
@@ -330,11 +336,48 @@ TOLD = Details(
 )
 
 
+class Refused(grpc.RpcError):
+    """What gRPC raises for a call that is refused."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INTERNAL
+
+    def details(self) -> str:
+        return "because"
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+def test_a_refused_call_is_named_in_the_users_words() -> None:
+    calls = {
+        method.name
+        for file in (user_pb, mesh_pb, ext_pb)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    shown = {
+        call: str(error_from_rpc(call, Refused())).removeprefix("coordinator refused ")
+        for call in calls
+    }
+
+    assert shown["SetPacked"] == shown["SetManifest"] == "set: because"
+    assert shown["GetPacked"] == shown["GetManifests"] == "verify: because"
+    assert [call for call, text in shown.items() if call in text] == []
+
+
 def test_details_are_the_bytes_of_googles_messages() -> None:
     text = "validating peer: peer not authorized"
 
     assert render_details(grpc.StatusCode.PERMISSION_DENIED, text, TOLD) == STATUS
     assert parse_details(STATUS) == TOLD
+
+
+def test_the_page_that_refusals_lead_to_has_a_place_for_each_reason() -> None:
+    page = Path(__file__).parents[2].joinpath("docs/reference/refusals.md").read_text()
+
+    assert [each for each in REASONS if f'<a id="{each}"></a>' not in page] == []
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> Non
         ),
         (
             "active",
-            "contrast-initializer: attempt 4: coordinator refused NewMeshCert: policy hash 8d5d not found in manifest",
+            "contrast-initializer: attempt 4: coordinator refused a certificate: policy hash 8d5d not found in manifest",
             (
                 "a pod gets its certificate when the manifest in force has its policy:"
                 " 'contrast-tasks set'; its log is in .contrast/local/logs"

@@ -153,7 +153,7 @@ def test_approvals_that_the_coordinator_ignores_are_an_error(tmp_path: Path) -> 
 
 def test_approvals_are_not_set_at_a_coordinator_without_our_extension() -> None:
     def answer(*, is_unknown: bool) -> Any:
-        error = CoordinatorFailed("coordinator refused GetStatus: unimplemented")
+        error = CoordinatorFailed("coordinator refused status: unimplemented")
         error.is_unknown = is_unknown
         return Mock(get_status=Mock(side_effect=error))
 

@@ -305,7 +305,7 @@ def test_an_unforeseen_failure_shows_nothing_to_the_peer(
     with dial(user_api) as peer, pytest.raises(CoordinatorFailed) as caught:
         userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
 
-    assert str(caught.value) == "coordinator refused SetManifest: internal error"
+    assert str(caught.value) == "coordinator refused set: internal error"
     assert "a secret detail" in caplog.text
 
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from contrast_tasks.errors import SettingsError
-from contrast_tasks.variables import LOG_FORMAT, LOG_LEVEL
+from contrast_tasks.variables import LOG_FORMAT, LOG_LEVEL, PREFIX, READ
+
+_log = logging.getLogger("coordinator")
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -68,7 +70,7 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
 
 
 def configure(environ: Mapping[str, str]) -> None:
-    """Send all records to stderr, in the format and from the level that the environment names.
+    """Send all records to stderr, in the format and from the level that the environment names, and say which variables nothing reads.
 
     Raises SettingsError naming the variable and what it may be.
     """
@@ -79,6 +81,8 @@ def configure(environ: Mapping[str, str]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
+    for name in sorted(each for each in environ if each.startswith(PREFIX) and each not in READ):
+        _log.warning("%s is set, and nothing reads a variable of this name", name)
 
 
 def _choice(environ: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

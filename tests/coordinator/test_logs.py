@@ -83,7 +83,13 @@ def test_records_go_to_stderr_in_the_chosen_form(capsys: pytest.CaptureFixture[s
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        configure({"CONTRAST_LOG_LEVEL": "warn", "CONTRAST_LOG_FORMAT": "text"})
+        configure(
+            {
+                "CONTRAST_LOG_LEVEL": "warn",
+                "CONTRAST_LOG_FORMAT": "text",
+                "CONTRAST_LOG_SUBSYSTEMS": "*",
+            }
+        )
         logging.getLogger("coordinator").info("not shown")
         logging.getLogger("coordinator").warning("shown")
     finally:
@@ -93,4 +99,8 @@ def test_records_go_to_stderr_in_the_chosen_form(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "not shown" not in captured.err
-    assert captured.err.endswith("WARNING coordinator: shown\n")
+    unread, shown = captured.err.splitlines()
+    assert unread.endswith(
+        "CONTRAST_LOG_SUBSYSTEMS is set, and nothing reads a variable of this name"
+    )
+    assert shown.endswith("WARNING coordinator: shown")

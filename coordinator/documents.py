@@ -148,6 +148,11 @@ def read_documents(history: History, head: bytes) -> Documents:
     # Of stores that earlier versions wrote.
     loose = (_read(history, "policies", name) for name in sorted(named - places.keys()))
     policies = [content for content in loose if content is not None]
+    if policies:
+        _log.info(
+            "The history has policies of an earlier version; one that still runs does not find those of the next sets",
+            extra={"count": len(policies)},
+        )
     return _collected(
         before=chain[0][1].previous,
         steps=[(digest, step.manifest_hash) for digest, step in chain],

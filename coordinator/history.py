@@ -7,7 +7,8 @@
     transitions/latest    newest transition hash (32) and the Coordinator's signature over it
     metadata/<sha256>     not of the reference product: when the first transition was made, signed
     metadata/unfinished   not of the reference product: 32 random bytes of the newest first set, then the first transitions of
-                          those that have not ended, so that nobody has got an answer
+                          those that have not ended, so that nobody has got an answer; earlier versions wrote these transitions
+                          alone, and answered also if they could not note the end
 
 An attacker who can write to the store can delete objects but not change them unnoticed: every read hashes the content
 again, every hash is linked to the head, and the head is signed. Source: docs/internals/coordinator.md 8.1.
@@ -208,9 +209,10 @@ class History:
         Raises StoreConflict if another one has ended.
         """
         found, dead_head = self._unfinished(), self.latest_unverified()
-        if dead_head is not None and dead_head.transition_hash not in _hashes_in(found):
+        if dead_head is not None and not self._is_dead(dead_head, found):
             raise StoreConflict("another coordinator has set the first manifest")
-        transitions = _hashes_in(found[HASH_BYTES:]) | {first_transition}
+        earlier = _hashes_in(found if self._is_of_earlier_version(found) else found[HASH_BYTES:])
+        transitions = earlier | {first_transition}
         # Random, so that of two that set the same manifest at once only one can end.
         mark = secrets.token_bytes(HASH_BYTES) + b"".join(sorted(transitions))
         self.store.compare_and_swap(UNFINISHED_KEY, found, mark)
@@ -224,8 +226,7 @@ class History:
     def finished_head(self) -> LatestTransition | None:
         """Return the head without verifying its signature, None if there is none or its first set has not ended."""
         head = self.latest_unverified()
-        is_dead = head is not None and head.transition_hash in _hashes_in(self._unfinished())
-        return None if is_dead else head
+        return None if head is None or self._is_dead(head, self._unfinished()) else head
 
     def orphans(self) -> set[str]:
         """Return the hashes (hex) of transitions that had a head which is missing now, an empty set if there is one.
@@ -236,6 +237,18 @@ class History:
         if not names or "latest" in names:
             return set()
         return names - {digest.hex() for digest in _hashes_in(self._unfinished())}
+
+    def _is_dead(self, head: LatestTransition, unfinished: bytes) -> bool:
+        """Return whether nobody can have got an answer that rests on a head."""
+        is_listed = head.transition_hash in _hashes_in(unfinished)
+        return is_listed and not self._is_of_earlier_version(unfinished)
+
+    def _is_of_earlier_version(self, unfinished: bytes) -> bool:
+        """Return whether it begins with a transition, whose time was stored before, and not with random bytes."""
+        try:
+            return bool(unfinished and self.store.get(f"metadata/{unfinished[:HASH_BYTES].hex()}"))
+        except NotFound:
+            return False
 
     def _unfinished(self) -> bytes:
         try:

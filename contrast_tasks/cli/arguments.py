@@ -1,12 +1,13 @@
 """The parts of a command line: several commands in a row, their options, and help.
 
 A command ends at the name of the next one: `deploy set verify` are three. A path with the name of a command is written
-`./deploy`. An action with such a name belongs to its command, as in `evidence verify`.
+`./deploy`, but for what is there when a project begins. An action with such a name belongs to its command, as in `evidence verify`.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 from contrast_tasks.cli.commands import SUMMARIES, CommandModule, command_module
@@ -112,6 +113,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_INIT = "init"
 _TASK = "run a task of the project's dodo.py"
 COMMON = ("output", "color", "project", "overrides", "quiet", "debug", "log_level")
 PROJECT = ("--project", "--workspace-dir")
@@ -184,7 +186,9 @@ def split_commands(argv: Sequence[str]) -> list[list[str]]:
             parts[-1].extend(words[position:])
             break
         is_action = word in actions and not is_value
-        if word in SUMMARIES and not is_value and not is_action:
+        # Nobody begins a project and deploys it at once, and many a deployment lies in a folder of that name.
+        is_folder = bool(parts) and parts[-1][0] == _INIT and Path(word).exists()
+        if word in SUMMARIES and not is_value and not is_action and not is_folder:
             parts.append([word, *(leading if not parts else ())])
             parser = parser_of(word)
             actions = (*_actions_of(parser), *getattr(command_module(word), "ACTIONS", ()))

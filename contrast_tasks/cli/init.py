@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli.context import Context
 from contrast_tasks.errors import UsageError
@@ -13,6 +13,9 @@ from contrast_tasks.releases.table import LOCAL
 from contrast_tasks.report.hints import command
 from contrast_tasks.report.model import Report
 from contrast_tasks.settings.model import FILE_NAME
+
+if TYPE_CHECKING:
+    from contrast_tasks.steps.detect import Detected
 
 EXAMPLE = "init --platform k3s-qemu-snp deployment/"
 _IGNORE = ".gitignore"
@@ -23,6 +26,8 @@ _CHECKS = {
     "pre-commit": (".pre-commit-config.yaml", "templates/ci/pre-commit.yaml"),
 }
 
+# Of what is left out, so that a folder of packages does not fill the screen.
+_NAMED = 8
 _FOLDER = "path/to/project"
 
 
@@ -106,9 +111,7 @@ def _sources(paths: Sequence[str], context: Context) -> list[str]:
             raise UsageError(
                 f"found nothing at '{path}', expected files or folders of the deployment"
             )
-    if paths:
-        return [context.path(path) for path in paths]
-    found = detect_sources(context.root)
+    found = detect_sources(context.root, [context.cwd / path for path in paths])
     for chart in found.charts:
         context.console.say(
             f"{chart} is a chart: render it with 'helm template NAME {chart} -f VALUES > FILE', and name FILE in sources"
@@ -118,13 +121,30 @@ def _sources(paths: Sequence[str], context: Context) -> list[str]:
             f"found several kustomizations here: {', '.join(found.kustomizations)}; expected one to be named",
             hint=f"name it: '{command(f'init {found.kustomizations[-1]}')}'",
         )
+    _say_left_out(found, context)
     sources = [*found.kustomizations, *found.plain]
-    if not sources:
+    if not sources and paths:
+        raise UsageError(
+            f"found no Kubernetes object in {', '.join(paths)}, expected files or folders of the deployment"
+        )
+    if not sources or not (paths or found.kustomizations or found.has_workload):
         raise UsageError(
             "found no deployment here, expected YAML or JSON files with workloads",
             hint=f"name it: '{command('init deployment/')}'",
         )
     return sources
+
+
+def _say_left_out(found: "Detected", context: Context) -> None:
+    """Say which files are no sources, since nobody looks at what is missing in a list."""
+    left_out = (
+        ("they hold no Kubernetes object", found.others),
+        ("nothing there runs pods; add what belongs to the deployment", found.without_workload),
+    )
+    for reason, names in left_out:
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            context.console.say(f"left out {', '.join(names[:_NAMED])}{more}: {reason}")
 
 
 def _ignoring(file: Path, wanted: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ def test_a_folder_with_workloads_becomes_the_source(terminal: Terminal) -> None:
 
     assert shown.code == 0
     assert shown.err == (
+        "left out docs/notes.yml: they hold no Kubernetes object\n"
         "wrote contrast.toml\nwrote .contrast/settings.schema.json\nwrote .gitignore\n"
         "next: 'contrast-tasks lint' shows what else the deployment needs\n"
     )
@@ -50,6 +51,92 @@ def test_a_folder_with_workloads_becomes_the_source(terminal: Terminal) -> None:
     assert schema == json.loads((ROOT / "schemas/settings.schema.json").read_bytes())
     first = (terminal.root / "contrast.toml").read_text().splitlines()[0]
     assert first == "#:schema .contrast/settings.schema.json"
+
+
+# What other programs have beside a deployment, and what is none of theirs although it looks so.
+OTHERS = {
+    "compose.yml": "services: {web: {image: nginx}}\n",
+    "mkdocs.yml": "nav: []\nemoji: !!python/name:material.extensions.emoji.twemoji\n",
+    "playbook.yaml": "- hosts: all\n",
+    "tsconfig.json": '// a comment\n{"kind": 1,}',
+    "k8s/values.yaml": "kind: small\nmetadata: {a: b}\n",
+    "k8s/skaffold.yaml": "apiVersion: skaffold/v4beta6\nkind: Config\nmetadata: {name: web}\n",
+    "k8s/kind.yml": "apiVersion: kind.x-k8s.io/v1alpha4\nkind: Cluster\nnodes: []\n",
+}
+NO_PODS = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sources"),
+    [
+        pytest.param((), ("broken.yml", "k8s/web.yml", "shop.yml"), id="the folder"),
+        pytest.param((".",), ("broken.yml", "k8s/web.yml", "shop.yml"), id="named"),
+        pytest.param(("k8s",), ("k8s/web.yml",), id="one folder"),
+        pytest.param(("deploy", "shop.yml"), ("deploy", "shop.yml"), id="like a command"),
+        pytest.param(("k8s/web.yml",), ("k8s/web.yml",), id="a file"),
+    ],
+)
+def test_files_of_other_programs_are_left_out_with_a_word(
+    terminal: Terminal, words: tuple[str, ...], sources: tuple[str, ...]
+) -> None:
+    texts = {
+        **OTHERS,
+        "k8s/web.yml": deployment("web"),
+        "k8s/empty.yml": "\n",
+        "shop.yml": NO_PODS,
+        "deploy/shop.yml": NO_PODS,
+        "broken.yml": deployment("till") + "\t- x\n",
+        ".github/workflows/ci.yml": "on: push\n",
+    }
+    for name, text in texts.items():
+        put(terminal.root, **{name.replace("/", "__"): text})
+
+    shown = terminal.run("init", *words)
+
+    assert load_settings(terminal.root, environ={}).sources == sources
+    for name in OTHERS if words in ((), (".",)) else ():
+        assert name in shown.err
+    assert ("nothing there runs pods" in shown.err) == (words in ((), (".",)))
+    assert "no Kubernetes object" not in terminal.run("lint").err
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sources"), [("k8s/.lint.yml", ("k8s/web.yml",)), ("k8s/.keep", ("k8s",))]
+)
+def test_a_folder_is_no_source_if_lint_would_read_other_hidden_files_in_it(
+    terminal: Terminal, hidden: str, sources: tuple[str, ...]
+) -> None:
+    put(terminal.root, **{"k8s__web_yml": deployment("web"), hidden.replace("/", "__"): "a: 1\n"})
+
+    terminal.run("init")
+
+    assert load_settings(terminal.root, environ={}).sources == sources
+
+
+def test_a_chart_beside_a_workload_leaves_the_workload_in(terminal: Terminal) -> None:
+    put(
+        terminal.root,
+        k8s__chart__Chart_yaml="name: a\n",
+        k8s__chart__templates__web_yaml="{{ x }}\n",
+        k8s__web_yml=deployment("web"),
+    )
+
+    shown = terminal.run("init", "k8s")
+
+    assert "k8s/chart is a chart" in shown.err
+    assert load_settings(terminal.root, environ={}).sources == ("k8s/web.yml",)
+
+
+def test_a_kustomization_in_a_named_folder_is_the_source(terminal: Terminal) -> None:
+    put(
+        terminal.root,
+        k8s__kustomization_yml="resources: [web.yml]\n",
+        k8s__web_yml=deployment("web"),
+    )
+
+    terminal.run("init", "k8s")
+
+    assert load_settings(terminal.root, environ={}).sources == ("k8s/kustomization.yml",)
 
 
 def test_every_line_that_is_commented_out_is_a_setting(terminal: Terminal) -> None:
@@ -121,6 +208,7 @@ def test_of_several_kustomizations_the_user_names_one(terminal: Terminal) -> Non
     [
         (("init",), "found no deployment here"),
         (("init", "nope"), "found nothing at 'nope'"),
+        (("init", "chart/templates"), "found no Kubernetes object in chart/templates"),
         (("init", "--platform", "metal"), "unknown platform 'metal'"),
     ],
 )

@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     report = _lint(context, flags, least)
     context.console.show(report.findings)
     context.console.say(_summary(report))
+    _say_unlocked(report, context)
     if answered := sum(map(is_answered, report.findings)):
         many = number_of(answered, "finding")
         context.console.say(f"'{command('lint --fix')}' shows what answers {many} in {FILE_NAME}")
@@ -70,6 +71,15 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
 def _summary(report: Report) -> str:
     count = number_of(report.result["workloads"], "workload")
     return f"{count} checked, {counted(report.findings) or 'nothing found'}"
+
+
+def _say_unlocked(report: Report, context: Context) -> None:
+    """Say what this run could not look at, so that the next one is no surprise."""
+    if unknown := report.result["unlocked"]:
+        many = number_of(len(unknown), "image")
+        context.console.say(
+            f"{many} not locked: what users, volumes and programs of images need is found after '{command('lock')}'"
+        )
 
 
 def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
@@ -87,6 +97,7 @@ def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
 
 def _linted(workspace: "Workspace", least: Severity, database: str | None = None) -> Report:
     from contrast_tasks.steps.ignored import unused
+    from contrast_tasks.steps.locked import unlocked
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.pipeline import passed_findings
     from contrast_tasks.tasks.run import DATABASE, run_tasks
@@ -100,7 +111,10 @@ def _linted(workspace: "Workspace", least: Severity, database: str | None = None
     workspace.prune()
     others = [error for error in reporter.errors if not isinstance(error, FindingsError)]
     failures = tuple(failure for failure in reporter.failures() if not failure.is_findings)
-    count = len(workspace.project.index.workloads)
+    result = {
+        "workloads": len(workspace.project.index.workloads),
+        "unlocked": unlocked(workspace.project),
+    }
     fatal = [finding for finding in findings if finding.severity.rank >= least.rank]
     return Report(
         command="lint",
@@ -108,7 +122,7 @@ def _linted(workspace: "Workspace", least: Severity, database: str | None = None
         findings=findings,
         failures=failures,
         steps=tuple(reporter.steps),
-        result={"workloads": count},
+        result=result,
     )
 
 
@@ -138,6 +152,7 @@ def _fix(context: Context, flags: dict[str, Any], least: Severity, *, is_written
     context.console.say(
         f"{_summary(report)}; {number_of(len(certain), 'setting')} to write, {number_of(len(choices), 'choice')} to make"
     )
+    _say_unlocked(report, context)
     result = {**report.result, "settings": _json(certain), "choices": _json(choices)}
     return report.replace(result=result)
 

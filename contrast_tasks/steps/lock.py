@@ -7,7 +7,7 @@ platform attaches layers as devices, their root hashes are added to what is lock
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.files import write_atomic
@@ -97,7 +97,8 @@ def run_lock(
     resolved. The registry is opened only when it is needed.
     kept: has root hashes of layers that were read before. watch: shows the progress.
     Returns `changed` and the references `added`, `updated`, `kept` and `dropped`, each sorted.
-    Raises ImageError for everything that cannot be resolved, all of it in one message; nothing is written then.
+    Raises ImageError for everything that cannot be resolved, all of it in one message. What is resolved for the first time is
+    locked all the same, so that its findings are shown; with `update` or `offline` nothing is written then.
     """
     before = read_lock(settings)
     images: list[LockedImage] = []
@@ -115,7 +116,13 @@ def run_lock(
                 if not leaves_new or reference in before.images:
                     problems.append(err)
             progress.end(reference)
-    _raise_all(problems)
+    if problems:
+        is_asking = not (update or offline)
+        found = [each for each in images if is_asking and each.reference not in before.images]
+        if found:
+            lock = Lock([*before.images.values(), *found])
+            write_atomic(settings.root / settings.lock, render_lock(lock))
+        _raise_all(problems, found)
     after = Lock(images)
     changed = write_atomic(settings.root / settings.lock, render_lock(after))
     old, new = before.images, after.images
@@ -218,10 +225,11 @@ def _is_still(locked: LockedImage, found: ResolvedImage) -> bool:
     return (locked.digest, locked.manifest_digest, locked.config) == there
 
 
-def _raise_all(problems: Sequence[ImageError]) -> None:
-    if len(problems) == 1:
+def _raise_all(problems: Sequence[ImageError], new: Sequence[LockedImage]) -> NoReturn:
+    if len(problems) == 1 and not new:
         raise problems[0]
-    if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
-        raise ImageError(f"{len(problems)} images cannot be resolved\n{lines}", hint=hint)
+    lines = "\n".join(f"  {problem}" for problem in problems)
+    hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    counted = "1 image" if len(problems) == 1 else f"{len(problems)} images"
+    others = f", {len(new)} more {'is' if len(new) == 1 else 'are'} locked now" if new else ""
+    raise ImageError(f"{counted} cannot be resolved{others}\n{lines}", hint=hint)

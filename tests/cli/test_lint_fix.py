@@ -125,6 +125,11 @@ def test_what_is_not_locked_is_told_by_the_name_of_the_lock_file_wherever_it_was
     shown = terminal.run("lint", "--output", "json")
 
     assert "found no entry for it in contrast.lock" in shown.out
+    assert json.loads(shown.out)["result"]["unlocked"] == ["shop/app:v1"]
+    assert (
+        "1 image not locked: what users, volumes and programs of images need is found after"
+        " 'contrast-tasks lock'\n"
+    ) in terminal.run("lint").err
     assert "contrast-" not in shown.out.replace("contrast-tasks", "").replace("contrast-cc", "")
 
 

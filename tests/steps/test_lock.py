@@ -169,6 +169,27 @@ def test_everything_that_fails_is_reported_at_once_and_nothing_is_written(tmp_pa
     assert (tmp_path / "contrast.lock").read_bytes() == before
 
 
+def test_what_is_found_beside_a_failure_is_locked_unless_all_are_to_be_asked_again(
+    tmp_path: Path,
+) -> None:
+    settings = project(tmp_path, cart=image())
+    with FakeRegistry() as server:
+        kept = server.add("shop/kept", "v1", image(b"3"))
+        run_lock(settings, [kept], registry=open_fake)
+        found, missing = server.add("shop/new", "v1", image(b"4")), f"{server.host}/shop/gone:v1"
+        server.add("shop/kept", "v1", image(b"moved"))
+
+        with pytest.raises(ImageError, match="1 image cannot be resolved, 2 more are locked now"):
+            run_lock(settings, [CART, kept, found, missing], registry=open_fake)
+        first = locked(settings)
+        with pytest.raises(ImageError, match=f"^image {missing}: .* answered 404"):
+            run_lock(settings, [CART, kept, found, missing], registry=open_fake, update=True)
+
+    assert first.keys() == {CART, kept, found}
+    assert first[kept] == image(b"3").digest
+    assert locked(settings) == first
+
+
 def test_a_layout_that_is_not_there_is_refused(tmp_path: Path) -> None:
     settings = Settings(
         root=tmp_path, platform="local", sources=("deployment",), image_layouts=("gone",)

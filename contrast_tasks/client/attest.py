@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
     from contrast_tasks.web.answers import Answer
 
-_LIMIT_S = 60.0
+_LIMIT_S, _LOOK_S = 60.0, 5.0
 # A history of 64 MiB in base64, and the evidence.
 _MAX_ANSWER_BYTES = 96 * 1024 * 1024
 _PRECONDITION_FAILED = 412
@@ -109,10 +109,30 @@ def _post(url: str, body: bytes) -> "Answer":
     except CannotAsk as err:
         raise NoCoordinator(f"cannot ask {url}: {err}", hint=_HINT) from err
     except NoAnswer as err:
+        if url.startswith("http:") and _speaks_tls(url):
+            host = urlsplit(url).netloc
+            raise NoCoordinator(
+                f"this is no coordinator's HTTP attestation: {url} speaks TLS",
+                hint=f"if it is its user API, name it without http://, as -c {host}; else {_HINT}",
+            ) from err
         raise CoordinatorUnreachable(f"cannot reach {url}: {err}", hint=_HINT) from err
     if answer.status != OK:
         raise _error(url, answer)
     return answer
+
+
+def _speaks_tls(url: str) -> bool:
+    """Return whether the port of an http:// address, which has not answered, answers a handshake of TLS."""
+    from contrast_tasks.web.answers import NoAnswer, NotTrusted
+    from contrast_tasks.web.client import Bound, HttpClient
+
+    bound = Bound(max_bytes=_MAX_ANSWER_BYTES, seconds=_LOOK_S)
+    try:
+        with HttpClient() as client:
+            client.ask(f"https://{urlsplit(url).netloc}/", bound)
+    except NoAnswer as err:
+        return isinstance(err, NotTrusted)
+    return True
 
 
 def _error(url: str, answer: "Answer") -> ContrastError:

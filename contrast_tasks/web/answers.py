@@ -37,7 +37,7 @@ class AnswerBroken(NoAnswer):
 
 
 class CannotAsk(NoAnswer):
-    """Asking again does not help: the address, the proxy or the certificate authorities are wrong."""
+    """Asking again does not help: the address, the proxy or the certificate authorities are wrong, or this is no HTTP."""
 
 
 class AnswerTooLarge(CannotAsk):

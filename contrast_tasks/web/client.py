@@ -181,6 +181,8 @@ class HttpClient:
             return NoAnswer(_TOO_LONG)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, _LOST):
             return NotTrusted(_reason(cause))
+        if _is_other_protocol(cause):
+            return CannotAsk(_reason(cause))
         return NoAnswer(_reason(cause))
 
     def _manager(self, proxy: SplitResult | None) -> urllib3.PoolManager:
@@ -229,6 +231,12 @@ def _cause(error: BaseException) -> BaseException:
     nested = [*(value for value in error.args if isinstance(value, Exception)), error.__cause__]
     inner = next((value for value in nested if value is not None), None)
     return error if inner is None or isinstance(error, NoTunnel) else _cause(inner)
+
+
+def _is_other_protocol(cause: BaseException) -> bool:
+    is_answer = isinstance(cause, BadStatusLine) and not isinstance(cause, RemoteDisconnected)
+    # The status of an answer may have been cut off.
+    return is_answer and not str(cause).startswith("HTTP/")
 
 
 def _reason(error: BaseException) -> str:

@@ -322,10 +322,14 @@ def test_a_restarted_one_is_in_recovery_mode(project: Project, processor: Path) 
     assert "recover" in caught.value.hint
 
 
-def test_the_user_api_is_no_http_attestation(project: Project, apis: Apis) -> None:
-    with pytest.raises(CoordinatorUnreachable) as caught:
-        verify(project, f"http://{apis.user_api}")
+def test_a_port_that_speaks_something_else_is_not_waited_for(project: Project, apis: Apis) -> None:
+    address = f"http://{apis.user_api}"
 
+    with pytest.raises(CoordinatorUnreachable, match=f"{address} speaks TLS") as caught:
+        verify(project, address, limit_s=100)
+
+    assert not caught.value.is_passing
+    assert f"name it without http://, as -c {apis.user_api}" in caught.value.hint
     assert "1314" in caught.value.hint
 
 

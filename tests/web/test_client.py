@@ -217,19 +217,23 @@ def test_what_is_no_answer_is_a_failure_and_not_a_crash(serve: Serve, sent: byte
 
 
 @pytest.mark.parametrize(
-    ("sent", "told"),
+    ("sent", "told", "is_final"),
     [
-        pytest.param(b"", "it closed the connection without an answer", id="hangs-up"),
-        pytest.param(b"SSH-2.0-OpenSSH\r\n", "its answer is no HTTP", id="other-protocol"),
+        pytest.param(b"", "it closed the connection without an answer", False, id="hangs-up"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n", "its answer is no HTTP", True, id="other-protocol"),
+        pytest.param(b"HTTP/1.1 2\r\n", "its answer is no HTTP", False, id="cut"),
     ],
 )
-def test_what_listens_there_instead_is_told_in_words(serve: Serve, sent: bytes, told: str) -> None:
+def test_what_listens_there_instead_is_told_in_words(
+    serve: Serve, sent: bytes, told: str, *, is_final: bool
+) -> None:
     wire = serve(sent)
 
     with pytest.raises(NoAnswer) as caught:
         http_get(f"http://{wire.place}/", SOON_S)
 
     assert str(caught.value) == told
+    assert isinstance(caught.value, CannotAsk) is is_final
 
 
 def test_tls_with_a_service_without_it_is_told_in_words() -> None:

@@ -9,7 +9,7 @@ class Progress(Protocol):
     """Is told of one kind of work, such as images that are resolved."""
 
     def begin(self, name: str) -> None:
-        """Note that the work called `name` begins."""
+        """Note that the work called `name` begins, or that it still goes on."""
 
     def end(self, name: str, size_bytes: int = 0) -> None:
         """Note that it has ended; size_bytes: what was transferred for it."""

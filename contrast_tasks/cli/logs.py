@@ -2,6 +2,7 @@
 
 import argparse
 
+from contrast_tasks.cli.cluster_flags import cluster_flags, configure_cluster
 from contrast_tasks.cli.context import Context
 from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS
 from contrast_tasks.report.model import Report
@@ -13,6 +14,7 @@ _DEFAULT_LINES = 100
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    configure_cluster(parser)
     parser.add_argument("names", nargs="*", help="workloads, default: all")
     parser.add_argument("--container", default="", metavar="NAME", help="only of this container")
     parser.add_argument(
@@ -25,8 +27,9 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.deploy.debug import read_logs
 
     logs, text = read_logs(
-        context.settings(),
+        context.settings(**cluster_flags(arguments)),
         arguments.names,
+        say=context.console.say,
         container=arguments.container,
         lines=max(1, arguments.lines),
     )

@@ -93,7 +93,7 @@ def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ..
     """
     from contrast_tasks.deploy.apply import kubectl_of
     from contrast_tasks.deploy.classes import absent_classes
-    from contrast_tasks.deploy.on_cluster import drift_of
+    from contrast_tasks.deploy.cluster_status import drift_of
     from contrast_tasks.kube.annotated import load_annotated
 
     settings = planned.settings

@@ -42,8 +42,9 @@ class Work:
         self.on_change: Callable[[], None] = _nothing
 
     def begin(self, name: str) -> None:
-        """Note that the work called `name` begins."""
-        self._running[name] = self.clock()
+        """Note that the work called `name` begins, or that it still goes on."""
+        self._running.setdefault(name, self.clock())
+        self.on_change()
 
     def end(self, name: str, size_bytes: int = 0) -> None:
         """Note that it has ended; size_bytes: what was transferred for it."""
@@ -57,6 +58,11 @@ class Work:
         """Return how much is done, as `12 of 40 images, 3 MiB`."""
         size = f", {_size(self._bytes)}" if self._bytes else ""
         return f"{self.done} of {number_of(self.total, self.unit)}{size}"
+
+    @property
+    def words(self) -> str:
+        """Return how much is done, and what is being done."""
+        return ", ".join(filter(None, (self.counts, self.slowest)))
 
     @property
     def slowest(self) -> str:
@@ -79,7 +85,7 @@ def _size(count: int) -> str:
 
 
 class PlainLines:
-    """Says the counts every ten seconds, when something has ended."""
+    """Says every ten seconds how much is done, when something begins, goes on or has ended."""
 
     def __init__(self, work: Work, say: Callable[[str], None]) -> None:
         self._work, self._say = work, say
@@ -90,7 +96,7 @@ class PlainLines:
         now = self._work.clock()
         if now - self._last >= _PLAIN_EVERY_S:
             self._last = now
-            self._say(f"{self._work.verb} {self._work.counts}")
+            self._say(f"{self._work.verb} {self._work.words}")
 
 
 class Bar:
@@ -133,8 +139,8 @@ class Bar:
         line.add_column()
         line.add_column(width=24)
         line.add_column(no_wrap=True)
-        words = ", ".join(filter(None, (work.counts, work.slowest)))
-        line.add_row(Text(work.verb), ProgressBar(work.total, work.done, width=24), Text(words))
+        bar = ProgressBar(work.total, work.done, width=24)
+        line.add_row(Text(work.verb), bar, Text(work.words))
         return line
 
     def write(self, text: str) -> bool:

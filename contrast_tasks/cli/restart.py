@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         say=context.console.say,
         names=arguments.names,
         wait_s=arguments.wait,
+        watch=context.console.progress,
     )
     context.console.say(restart_line(len(restarted), waited=bool(arguments.wait)))
     return Report(command="restart", result={"restarted": restarted})

@@ -9,6 +9,7 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.client.deployed import running_pods
 from contrast_tasks.deploy import on_cluster
 from contrast_tasks.deploy.cluster import ROLLED_OUT, Access, Kubectl
+from contrast_tasks.deploy.cluster_status import status as cluster_status
 from contrast_tasks.deploy.inventory import KEPT_KINDS
 from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.deploy.select import select
@@ -52,8 +53,9 @@ class DeployResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusResult:
-    """What runs. pods: on platform local; on_cluster: elsewhere, with drift: what was changed there.
+    """What runs.
 
+    pods: on platform local. on_cluster: elsewhere, with drift: what was changed there, untold: what the user may not read.
     behind: what did not become ready in time. coordinator: the state it reports, "" if it was not asked.
     """
 
@@ -64,6 +66,7 @@ class StatusResult:
     pods: tuple[PodStatus, ...] = ()
     on_cluster: tuple[PodLine, ...] = ()
     drift: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,7 +88,7 @@ def run_deploy(
     The following are for platform local only. with_mesh: False runs only the Coordinator and the initializers. fresh:
     stop what runs and delete the Coordinator's history. trial: unless this tether lets go, everything that was started
     ends with it, including the Coordinator's history; None: it keeps running, unless this function raises. watch: is told of
-    the pods.
+    the pods, on a cluster of the objects.
     On platform local a Coordinator in recovery mode is recovered if the owner's share and key are here.
     For a cluster only: take_over: fields that other tools own; prune: remove objects that are no longer deployed.
     Raises UsageError for a confidential pod without policy, ImageError, ClusterError; CoordinatorUnreachable if the
@@ -107,6 +110,7 @@ def run_deploy(
             say=say,
             take_over=take_over,
             prune=prune,
+            watch=watch,
         )
     from contrast_tasks.deploy.local.start import LocalDeploy
 
@@ -138,8 +142,11 @@ def _deploy_to_cluster(
     say: Say,
     take_over: bool,
     prune: bool,
+    watch: Watch,
 ) -> DeployResult:
-    done = on_cluster.deploy(settings, objects, cluster, say=say, take_over=take_over, prune=prune)
+    done = on_cluster.deploy(
+        settings, objects, cluster, say=say, take_over=take_over, prune=prune, watch=watch
+    )
     for what, keys in (
         ("created", done.created),
         ("changed", done.changed),
@@ -167,16 +174,17 @@ def run_restart(
     names: Sequence[str] = (),
     wait_s: float = 60.0,
     cluster: Kubectl | None = None,
+    watch: Watch = unseen,
 ) -> tuple[str, ...]:
     """Restart workloads so that they fetch new certificates: the named ones, without names all but the Coordinator.
 
     Return the names of the restarted pods, or of the workloads on a cluster.
-    wait_s: how long to wait until they are ready; 0 does not wait.
+    wait_s: how long to wait until they are ready; 0 does not wait. watch: is told on a cluster of those that are waited for.
     """
     if not settings.is_local:
-        return _restart_in_cluster(
-            settings, say, names, wait_s, cluster or kubectl_of(settings, say)
-        )
+        chosen = _restartable(settings, say, names)
+        kubectl = cluster or kubectl_of(settings, say)
+        return on_cluster.restart(chosen, kubectl, say=say, wait_s=wait_s, watch=watch)
     client = NodeClient(paths=local_paths(settings.root))
     running = running_pods(settings)
     if names:
@@ -201,19 +209,15 @@ def run_restart(
     return restarted
 
 
-def _restart_in_cluster(
-    settings: Settings, say: Say, names: Sequence[str], wait_s: float, cluster: Kubectl
-) -> tuple[str, ...]:
+def _restartable(settings: Settings, say: Say, names: Sequence[str]) -> Sequence[Annotated]:
     workloads = [item for item in load_annotated(settings) if item.is_workload]
     if names:
-        chosen = select(names, [(item.key, item.name, item) for item in workloads])
-    else:
-        others = [item for item in workloads if item.role != ROLE_COORDINATOR]
-        for item in others:
-            if item.kind not in ROLLED_OUT:
-                say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
-        chosen = tuple(item for item in others if item.kind in ROLLED_OUT)
-    return on_cluster.restart(chosen, cluster, say=say, wait_s=wait_s)
+        return select(names, [(item.key, item.name, item) for item in workloads])
+    others = [item for item in workloads if item.role != ROLE_COORDINATOR]
+    for item in others:
+        if item.kind not in ROLLED_OUT:
+            say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
+    return [item for item in others if item.kind in ROLLED_OUT]
 
 
 def kubectl_of(settings: Settings, say: Say) -> Kubectl:
@@ -222,12 +226,24 @@ def kubectl_of(settings: Settings, say: Say) -> Kubectl:
 
 
 def run_status(
-    settings: Settings, *, wait_s: float = 0.0, cluster: Kubectl | None = None
+    settings: Settings,
+    *,
+    say: Say,
+    wait_s: float = 0.0,
+    cluster: Kubectl | None = None,
+    watch: Watch = unseen,
 ) -> StatusResult:
-    """Return what runs; wait_s: how long to wait until every pod is ready."""
+    """Return what runs; wait_s: how long to wait until every pod is ready. watch: is told of it on a cluster."""
     if not settings.is_local:
-        return _status_of_cluster(
-            settings, wait_s, cluster or kubectl_of(settings, lambda _line: None)
+        kubectl, objects = cluster or kubectl_of(settings, say), load_annotated(settings)
+        found = cluster_status(objects, kubectl, say=say, wait_s=wait_s, watch=watch)
+        return StatusResult(
+            platform=settings.platform,
+            running=any(line.pod for line in found.lines),
+            behind=found.behind,
+            on_cluster=found.lines,
+            drift=found.drift,
+            untold=found.untold,
         )
     client = NodeClient(paths=local_paths(settings.root))
     behind = ""
@@ -245,17 +261,6 @@ def run_status(
         coordinator=state,
         pods=pods,
         addresses={pod.name: pod.address for pod in pods},
-    )
-
-
-def _status_of_cluster(settings: Settings, wait_s: float, cluster: Kubectl) -> StatusResult:
-    found = on_cluster.status(load_annotated(settings), cluster, wait_s=wait_s)
-    return StatusResult(
-        platform=settings.platform,
-        running=any(line.pod for line in found.lines),
-        behind=found.behind,
-        on_cluster=found.lines,
-        drift=found.drift,
     )
 
 

@@ -5,8 +5,6 @@ the same objects again changes nothing.
 """
 
 import json
-import re
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,25 +12,17 @@ from typing import Any, NamedTuple
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.kubectl import KubectlFailed, OnLine, Run, run_kubectl, unheard, verb_of
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.settings.model import Settings
 
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
-_TIMEOUT_S = 300
 _LOOK_S = 5
-# A line of kubectl's log, as `E1128 03:44:19.099484   21711 memcache.go:265] ...`.
-_LOG_LINE = re.compile(r"[EWIF]\d{4} \d\d:\d\d:")
-_WARNING = "Warning: "
-_WAITS = re.compile(r"--timeout=(\d+)s")
+# After so many seconds whoever watches is told that it still goes on.
+_TELL_S = 10
 _WHICH_CLUSTER = "choose a context with 'kubectl config use-context', or --context"
-_CONFLICT = re.compile(r"Apply failed with \d+ conflict")
-# kubectl goes on with what to do about conflicts by its own options.
-_ADVICE = "Please review the fields above"
-_PLACE_ABSENT = re.compile(r'namespaces "([^"]+)" not found')
-# Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
-_STDIN = re.compile(r' ?"?STDIN"?:?')
-_ERROR = "error: "
 
 Object = Mapping[str, Any]
 
@@ -91,71 +81,10 @@ class Target(NamedTuple):
     server: str
     namespace: str
 
-
-class Said(NamedTuple):
-    """What kubectl printed, and the API server's warnings."""
-
-    text: str
-    warnings: tuple[str, ...] = ()
-
-
-Run = Callable[[Sequence[str], str], Said]
-"""Runs kubectl with these arguments and this input. Raises ClusterError with its error output if it fails."""
-
-
-class KubectlFailed(ClusterError):
-    """kubectl ended with an error; `text` is what it printed before."""
-
-    text = ""
-
-
-def run_kubectl(arguments: Sequence[str], content: str = "") -> Said:
-    """Run kubectl and return its output. Raises ClusterError, KubectlFailed with its error output if it fails."""
-    limit_s = _TIMEOUT_S + sum(int(found[1]) for found in map(_WAITS.fullmatch, arguments) if found)
-    try:
-        done = subprocess.run(
-            ["kubectl", *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=limit_s,
-            input=content,
-        )
-    except FileNotFoundError as err:
-        raise ClusterError(
-            "kubectl is not installed", hint="install it, or use platform local"
-        ) from err
-    except OSError as err:
-        raise ClusterError(f"kubectl cannot be run: {(err.strerror or '').lower()}") from err
-    except subprocess.TimeoutExpired as err:
-        raise ClusterError(f"kubectl {_verb(arguments)} did not end within {limit_s} s") from err
-    lines = done.stderr.strip().splitlines()
-    if done.returncode != 0:
-        failed = refused(arguments, lines)
-        failed.text = done.stdout
-        raise failed
-    warnings = (line.removeprefix(_WARNING) for line in lines if line.startswith(_WARNING))
-    return Said(done.stdout, tuple(dict.fromkeys(warnings)))
-
-
-def _verb(arguments: Sequence[str]) -> str:
-    return next((word for word in arguments if not word.startswith("-")), "")
-
-
-def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
-    """Return the error of a kubectl that failed; lines: its error output."""
-    told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
-    message = _STDIN.sub("", "\n".join(dict.fromkeys(told or lines))).removeprefix(_ERROR)
-    hint = ""
-    if _CONFLICT.search(message):
-        message = message.partition(_ADVICE)[0].rstrip()
-        # For example after `kubectl apply` of the same objects without --server-side.
-        hint = "another tool owns these fields; deploy --take-over sets them all the same"
-    elif absent := _PLACE_ABSENT.search(message):
-        hint = f"make it with 'kubectl create namespace {absent[1]}', or add it to the sources"
-    verb = _verb(arguments)
-    return KubectlFailed(f"kubectl {verb} failed: {message or 'it said nothing'}", hint=hint)
+    @property
+    def told(self) -> str:
+        """Return it in words."""
+        return f"context {self.context}, namespace {self.namespace} of {self.server}"
 
 
 class Kubectl:
@@ -174,9 +103,15 @@ class Kubectl:
         self._clock = clock
         self._say = say
         self._warned: set[str] = set()
+        self._target: Target | None = None
 
     def target(self) -> Target:
         """Return where everything goes; raises ClusterError if kubectl has no such context."""
+        if self._target is None:
+            self._target = self._find_target()
+        return self._target
+
+    def _find_target(self) -> Target:
         kubeconfig = self._access.kubeconfig
         if kubeconfig and not Path(kubeconfig).exists():
             # kubectl goes on as if it were an empty one.
@@ -211,7 +146,12 @@ class Kubectl:
         return _items(self._ask(["get", kind, *place, "--output=json"]))
 
     def apply(
-        self, objects: Sequence[Object], *, take_over: bool = False, is_trial: bool = False
+        self,
+        objects: Sequence[Object],
+        *,
+        take_over: bool = False,
+        is_trial: bool = False,
+        watch: Watch = unseen,
     ) -> None:
         """Apply objects server-side, in their order. take_over: also fields of others. is_trial: store nothing.
 
@@ -222,8 +162,20 @@ class Kubectl:
             arguments.append("--force-conflicts")
         if is_trial:
             arguments.append("--dry-run=server")
-        if objects:
-            self._ask(arguments, _stream(objects))
+        if not objects:
+            return
+        with watch("trying" if is_trial else "applying", len(objects), "object") as progress:
+            # kubectl prints a line for each one that it has applied.
+            waiting = [f"{each['kind']}/{each['metadata']['name']}" for each in reversed(objects)]
+
+            def next_one(_line: str) -> None:
+                if waiting:
+                    progress.end(waiting.pop())
+                if waiting:
+                    progress.begin(waiting[-1])
+
+            progress.begin(waiting[-1])
+            self._ask(arguments, _stream(objects), next_one)
 
     def replace(self, objects: Sequence[Object]) -> None:
         """Replace objects, each by itself as it was read but for what shall differ."""
@@ -256,18 +208,28 @@ class Kubectl:
         for workload in workloads:
             self._ask(["rollout", "restart", *named(workload)])
 
-    def wait(self, workloads: Sequence[Id], *, timeout_s: float) -> None:
+    def wait(self, workloads: Sequence[Id], *, timeout_s: float, watch: Watch = unseen) -> None:
         """Return when all workloads with rollouts are rolled out. Raises ClusterError naming the one that takes longer."""
         end = self._clock() + timeout_s
-        for workload in workloads:
-            if workload.kind in ROLLED_OUT:
-                left_s = max(1, round(end - self._clock()))
-                try:
-                    self._ask(["rollout", "status", f"--timeout={left_s}s", *named(workload)])
-                except KubectlFailed as err:
-                    raise ClusterError(
-                        f"{workload.key} is not rolled out: {err}", hint=err.hint
-                    ) from err
+        waited = [each for each in workloads if each.kind in ROLLED_OUT]
+        with watch("waiting for", len(waited), "workload") as progress:
+            for workload in waited:
+                progress.begin(workload.key)
+                while not self._await(workload, max(1, round(end - self._clock()))):
+                    progress.begin(workload.key)
+                progress.end(workload.key)
+
+    def _await(self, workload: Id, left_s: int) -> bool:
+        """Return whether a workload is rolled out within some seconds, of left_s. Raises ClusterError if it never will be."""
+        wait_s = min(left_s, _TELL_S)
+        try:
+            self._ask(["rollout", "status", f"--timeout={wait_s}s", *named(workload)])
+        except KubectlFailed as err:
+            if err.is_late and wait_s < left_s:
+                return False
+            told = "the time is over" if err.is_late else err
+            raise ClusterError(f"{workload.key} is not rolled out: {told}", hint=err.hint) from err
+        return True
 
     def runtime_classes(self) -> frozenset[str]:
         """Return the names of the cluster's runtime classes; raises ClusterError if they cannot be read."""
@@ -275,17 +237,18 @@ class Kubectl:
         output = self._ask(["get", "runtimeclasses", "--output=name", limit])
         return frozenset(line.rpartition("/")[2] for line in output.split())
 
-    def logs(self, workload: Id, *, container: str, lines: int) -> str:
-        """Return what the pods of a workload wrote last, each line with where it comes from."""
+    def logs(self, pod: Id, *, container: str, lines: int) -> str:
+        """Return what a pod wrote last, each line with where it comes from, or why a container of it tells nothing."""
         which = ["--container", container] if container else ["--all-containers"]
-        return self._ask(["logs", "--prefix", f"--tail={lines}", *which, *named(workload)])
+        arguments = ["logs", "--prefix", f"--tail={lines}", "--ignore-errors", *which, *named(pod)]
+        return self._ask(arguments)
 
     def command(self, *arguments: str) -> list[str]:
         """Return the words of a kubectl that runs longer than a call here."""
         return ["kubectl", *self._access.words(), *arguments]
 
-    def _ask(self, arguments: Sequence[str], content: str = "") -> str:
-        said = self._run([*self._access.words(), *arguments], content)
+    def _ask(self, arguments: Sequence[str], content: str = "", on_line: OnLine = unheard) -> str:
+        said = self._run([*self._access.words(), *arguments], content, on_line)
         for warning in said.warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
@@ -296,7 +259,7 @@ class Kubectl:
         try:
             return parse_json(self._ask(arguments))
         except DecodeError as err:
-            raise ClusterError(f"kubectl {_verb(arguments)} printed no JSON") from err
+            raise ClusterError(f"kubectl {verb_of(arguments)} printed no JSON") from err
 
 
 def id_of(item: Json) -> Id:

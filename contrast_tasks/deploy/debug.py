@@ -3,18 +3,21 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from contrast_tasks.client.deployed import running_pods
-from contrast_tasks.deploy.cluster import Access, Kubectl
-from contrast_tasks.deploy.select import select, target
+from contrast_tasks.decode import Json
+from contrast_tasks.deploy.cluster import Access, Kubectl, id_of
+from contrast_tasks.deploy.pods_report import Workload, pods_of
+from contrast_tasks.deploy.select import id_in, select
 from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kube.annotated import load_annotated
 from contrast_tasks.local.client import NodeClient
 from contrast_tasks.local.messages import PodStatus
 from contrast_tasks.local.paths import local_paths
+from contrast_tasks.report.hints import command as as_typed
 from contrast_tasks.settings.model import Settings
 
 
@@ -31,30 +34,86 @@ def read_logs(
     settings: Settings,
     names: Sequence[str],
     *,
+    say: Callable[[str], None],
     container: str = "",
     lines: int = 100,
     cluster: Kubectl | None = None,
 ) -> tuple[tuple[Log, ...], str]:
     """Return what containers of the named workloads, without names of all, wrote last; on a cluster as kubectl's output.
 
-    container: only of this one. Raises ClusterError if nothing runs, or there is no such workload.
+    say: is told of workloads without pods, and of containers that cannot be read. container: only of this one. Raises
+    ClusterError if nothing runs, or there is no such workload or container.
     """
     if not settings.is_local:
-        workloads = [item for item in load_annotated(settings) if item.is_workload]
-        deployed = [(item.key, item.name, target(item)) for item in workloads]
-        wanted = select(names, deployed) if names else [each for _, _, each in deployed]
-        kubectl = cluster or Kubectl(Access.of(settings))
-        found = [kubectl.logs(each, container=container, lines=lines) for each in wanted]
-        return (), "".join(found)
+        kubectl = cluster or Kubectl(Access.of(settings), say=say)
+        return (), _read_on_cluster(
+            settings, names, kubectl, container=container, lines=lines, say=say
+        )
     paths = local_paths(settings.root)
     running = running_pods(settings)
     pods = _selected(names, running) if names else running
-    return tuple(
+    logs = tuple(
         Log(pod.name, name, _tail(path, lines), name in pod.hidden)
         for pod in pods
         for name, path in paths.logs_of(pod.name).items()
-        if container in ("", name)
-    ), ""
+    )
+    found = tuple(log for log in logs if container in ("", log.container))
+    if container and not found:
+        raise _no_container(container, [log.container for log in logs])
+    return found, ""
+
+
+def _no_container(wanted: str, there: Sequence[str]) -> ClusterError:
+    known = ", ".join(dict.fromkeys(there)) or "none"
+    return ClusterError(f"no pod has a container {wanted}", hint=f"there are: {known}")
+
+
+def _read_on_cluster(
+    settings: Settings,
+    names: Sequence[str],
+    cluster: Kubectl,
+    *,
+    container: str,
+    lines: int,
+    say: Callable[[str], None],
+) -> str:
+    deployed = [
+        (item.key, item.name, item) for item in load_annotated(settings) if item.is_workload
+    ]
+    wanted = select(names, deployed) if names else [item for _, _, item in deployed]
+    place = cluster.target()
+    places = {item.key: id_in(item, place).namespace for item in wanted}
+    pods = {place: cluster.all_of("pods", place) for place in sorted(set(places.values()))}
+    found: list[Json] = []
+    hint = f"'{as_typed('status')}' tells why"
+    for item in wanted:
+        ours = pods_of(Workload(item.key, item.obj), pods[places[item.key]])
+        if not ours:
+            missing = f"{item.key} has no pod in namespace {places[item.key]}"
+            if len(wanted) == 1:
+                raise ClusterError(missing, hint=hint)
+            say(f"{missing}: {hint}")
+        found += ours
+    having = [pod for pod in found if container in ("", *_containers(pod))]
+    if found and not having:
+        raise _no_container(container, [name for pod in found for name in _containers(pod)])
+    text = ""
+    for pod in having:
+        for line in cluster.logs(id_of(pod), container=container, lines=lines).splitlines(
+            keepends=True
+        ):
+            # What kubectl itself says has no place in front.
+            if line.startswith("["):
+                text += line
+            else:
+                say(f"{id_of(pod).key}: {line.rstrip()}")
+    return text
+
+
+def _containers(pod: Json) -> list[str]:
+    spec = pod.at("spec").value
+    every = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return [str(one["name"]) for one in every]
 
 
 def _selected(names: Sequence[str], running: Sequence[PodStatus]) -> list[PodStatus]:
@@ -107,11 +166,15 @@ def run_in_pod(
 
 def _running(pod: PodStatus, container: str) -> tuple[str, int]:
     """Return a container and its first process, as this machine numbers it."""
-    if not container and pod.pids:
+    if not pod.pids:
+        why = f": {pod.message}" if pod.message else ""
+        raise ClusterError(
+            f"no container of {pod.name} runs, it is {pod.phase}{why}",
+            hint=f"see what it wrote with '{as_typed(f'logs {pod.workload}')}'",
+        )
+    if not container:
         return list(pod.pids.items())[-1]
     if container not in pod.pids:
-        if not pod.pids:
-            raise ClusterError(f"no container of {pod.name} runs")
         running = ", ".join(pod.pids)
         raise ClusterError(f"{pod.name} runs no container {container}, there are: {running}")
     return container, pod.pids[container]

@@ -1,4 +1,4 @@
-"""Deploy, restart, status and stop on a cluster.
+"""Deploy, restart and stop on a cluster.
 
 What cannot work is found before anything is applied: the API server is asked to try everything first, without storing it. Only
 namespaces and definitions of kinds have to be there before what lies in them, so they are applied before the rest is tried.
@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.decode import Json
 from contrast_tasks.deploy.classes import refuse_absent_classes
-from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl, KubectlFailed, Target
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl
 from contrast_tasks.deploy.drift import drift
 from contrast_tasks.deploy.inventory import KEPT_KINDS, Inventory
-from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines
 from contrast_tasks.deploy.pullable import refuse_unpushed
-from contrast_tasks.deploy.select import target
+from contrast_tasks.deploy.select import id_in
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.kubectl import KubectlFailed
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.settings.model import Settings
 
 Say = Callable[[str], None]
@@ -27,20 +28,6 @@ Say = Callable[[str], None]
 _FIRST = ("Namespace", "CustomResourceDefinition")
 # Of a Deployment's controller.
 _REVISION = "deployment.kubernetes.io/revision"
-# Kinds without a namespace, of those that deployments usually have; the API server corrects the rest.
-_CLUSTER_WIDE = frozenset(
-    {
-        *_FIRST,
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "PersistentVolume",
-        "PriorityClass",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingWebhookConfiguration",
-        "MutatingWebhookConfiguration",
-    }
-)
 
 
 class Applied(NamedTuple):
@@ -61,26 +48,27 @@ def deploy(
     say: Say,
     take_over: bool = False,
     prune: bool = False,
+    watch: Watch = unseen,
 ) -> Applied:
     """Make the cluster's objects those of the deployment. take_over: fields that others set too; prune: remove what is gone.
 
-    Raises ClusterError; what was and what was not applied is told then.
+    watch: is told of the objects. Raises ClusterError; what was and what was not applied is told then.
     """
     place = cluster.target()
-    say(f"to context {place.context}, namespace {place.namespace} of {place.server}")
+    say(f"to {place.told}")
     unknown = refuse_absent_classes(settings, objects, cluster)
     if unknown:
         say(f"the runtime classes of the cluster were not looked up: {unknown}")
     refuse_unpushed(settings, objects, say=say)
     inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
     before = inventory.read()
-    named = {_id(item, place): item for item in objects if not item.has_generated_name}
+    named = {id_in(item, place): item for item in objects if not item.has_generated_name}
     first = [each for each in named if each.kind in _FIRST]
     rest = sorted((each for each in named if each.kind not in _FIRST), key=_order)
     new_places = _absent_places(cluster, first)
     live = cluster.get(first)
     ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
-    steps = _Steps(cluster, named, take_over=take_over)
+    steps = _Steps(cluster, named, take_over=take_over, watch=watch)
     steps.attempt([*first, *ready])
     steps.apply(first)
     noted = frozenset({*before, *named})
@@ -116,19 +104,25 @@ def deploy(
 class _Steps:
     """Applies objects, and tells after an error which are applied and which are not. applied: so far."""
 
-    def __init__(self, cluster: Kubectl, named: dict[Id, Annotated], *, take_over: bool) -> None:
+    def __init__(
+        self, cluster: Kubectl, named: dict[Id, Annotated], *, take_over: bool, watch: Watch
+    ) -> None:
         self._cluster = cluster
         self._named = named
         self._take_over = take_over
+        self._watch = watch
         self.applied: list[Id] = []
 
     def attempt(self, wanted: Sequence[Id]) -> None:
         """Let the API server try objects without storing them. Raises ClusterError."""
         try:
-            bodies = _bodies(self._named, wanted)
-            self._cluster.apply(bodies, take_over=self._take_over, is_trial=True)
+            self._run(wanted, is_trial=True)
         except KubectlFailed as err:
             raise ClusterError(f"{err}\napplied: {self._told()}", hint=err.hint) from err
+
+    def _run(self, wanted: Sequence[Id], *, is_trial: bool) -> None:
+        bodies = [dict(self._named[each].obj) for each in wanted]
+        self._cluster.apply(bodies, take_over=self._take_over, is_trial=is_trial, watch=self._watch)
 
     def _told(self) -> str:
         return ", ".join(each.key for each in self.applied) or "nothing"
@@ -136,7 +130,7 @@ class _Steps:
     def apply(self, wanted: Sequence[Id]) -> None:
         """Apply objects in their order. Raises ClusterError."""
         try:
-            self._cluster.apply(_bodies(self._named, wanted), take_over=self._take_over)
+            self._run(wanted, is_trial=False)
         except KubectlFailed as err:
             done = {line.split()[0].lower() for line in err.text.splitlines() if line.strip()}
             self.applied += [each for each in wanted if _kubectl_name(each) in done]
@@ -150,70 +144,31 @@ class _Steps:
 
 
 def restart(
-    chosen: Sequence[Annotated], cluster: Kubectl, *, say: Say, wait_s: float
+    chosen: Sequence[Annotated],
+    cluster: Kubectl,
+    *,
+    say: Say,
+    wait_s: float,
+    watch: Watch = unseen,
 ) -> tuple[str, ...]:
-    """Restart workloads by new rollouts, and return their names; raises ClusterError before any if one cannot be."""
+    """Restart workloads by new rollouts, and return their names; raises ClusterError before any if one cannot be.
+
+    watch: is told of those that are waited for.
+    """
     place = cluster.target()
-    ids = [_id(item, place) for item in chosen]
+    ids = [id_in(item, place) for item in chosen]
     for item in chosen:
         if item.kind not in ROLLED_OUT:
             raise ClusterError(
                 f"{item.key} cannot be restarted in place", hint="delete it, then deploy again"
             )
+    say(f"in {place.told}")
     cluster.restart(ids)
     for each in ids:
         say(f"restarted {each.name}")
     if wait_s:
-        cluster.wait(ids, timeout_s=wait_s)
+        cluster.wait(ids, timeout_s=wait_s, watch=watch)
     return tuple(each.name for each in ids)
-
-
-class Status(NamedTuple):
-    """The pods of the deployment, and for each workload what was changed on the cluster."""
-
-    lines: tuple[PodLine, ...]
-    drift: tuple[str, ...]
-    behind: str
-
-
-def status(objects: Sequence[Annotated], cluster: Kubectl, *, wait_s: float) -> Status:
-    """Return the pods of all workloads, in whatever namespace; wait_s: how long to wait until all are rolled out."""
-    place = cluster.target()
-    deployed = {_id(item, place): item for item in objects if item.is_workload}
-    behind = ""
-    if wait_s:
-        try:
-            cluster.wait(list(deployed), timeout_s=wait_s)
-        except ClusterError as err:
-            behind = str(err)
-    lines: list[PodLine] = []
-    for namespace in sorted({each.namespace for each in deployed}):
-        here = [
-            Workload(each.key, item.obj)
-            for each, item in deployed.items()
-            if each.namespace == namespace
-        ]
-        pods = cluster.all_of("pods", namespace)
-        found = pod_lines(here, pods, ())
-        if not all(line.is_ready for line in found):
-            found = pod_lines(here, pods, cluster.all_of("events", namespace))
-        lines += found
-    return Status(tuple(lines), drift_of(objects, cluster), behind)
-
-
-def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
-    """Return what somebody changed on the cluster in the pods of workloads that are deployed."""
-    place = cluster.target()
-    deployed = {
-        _id(item, place): item
-        for item in objects
-        if item.is_workload and not item.has_generated_name
-    }
-    return tuple(
-        f"{each.key}: {line}"
-        for each, item in cluster.get(list(deployed)).items()
-        for line in drift(deployed[each].obj, item.value)
-    )
 
 
 def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) -> bool:
@@ -222,7 +177,7 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
     Without the Coordinator's StatefulSet its history would be removed, so it is only set to no replicas.
     """
     place = cluster.target()
-    say(f"from context {place.context}, namespace {place.namespace} of {place.server}")
+    say(f"from {place.told}")
     inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
     deployed = inventory.read()
     live = cluster.get(sorted(deployed))
@@ -248,21 +203,10 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
     return bool(gone or running)
 
 
-def _id(item: Annotated, place: Target) -> Id:
-    written = target(item)
-    if item.kind in _CLUSTER_WIDE:
-        return written._replace(namespace="")
-    return written._replace(namespace=written.namespace or place.namespace)
-
-
 def _order(each: Id) -> tuple[bool, bool]:
     """Return the place in the order: workloads last, of them the Coordinator first."""
     is_workload = each.kind in ROLLED_OUT or each.kind in {"Pod", "Job", "CronJob", "ReplicaSet"}
     return is_workload, each.name != ROLE_COORDINATOR
-
-
-def _bodies(named: dict[Id, Annotated], wanted: Sequence[Id]) -> list[dict[str, Any]]:
-    return [dict(named[each].obj) for each in wanted]
 
 
 def _absent_places(cluster: Kubectl, first: Sequence[Id]) -> frozenset[str]:

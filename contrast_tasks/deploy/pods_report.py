@@ -44,20 +44,25 @@ def pod_lines(
     """Return a line for each pod of the workloads, all of one namespace, and one for each workload without pods."""
     lines: list[PodLine] = []
     for workload in workloads:
-        own = [_line(workload.key, pod, events) for pod in pods if _belongs(pod.value, workload)]
-        lines += own or [_without_pods(workload, events)]
+        own = [_line(workload.key, pod, events) for pod in pods_of(workload, pods)]
+        lines += own or [_without_pods(workload, "no pod", _refusal(workload, events))]
     return lines
 
 
-def _without_pods(workload: Workload, events: Sequence[Json]) -> PodLine:
+def unknown_line(workload: Workload, reason: str) -> PodLine:
+    """Return the line of a workload whose pods may not be listed."""
+    return _without_pods(workload, "unknown", reason)
+
+
+def _without_pods(workload: Workload, phase: str, reason: str) -> PodLine:
     return PodLine(
-        workload=workload.key,
-        pod="",
-        phase="no pod",
-        is_ready=False,
-        restarts=0,
-        reason=_refusal(workload, events),
+        workload=workload.key, pod="", phase=phase, is_ready=False, restarts=0, reason=reason
     )
+
+
+def pods_of(workload: Workload, pods: Sequence[Json]) -> list[Json]:
+    """Return those of a namespace's pods that belong to a workload."""
+    return [pod for pod in pods if _belongs(pod.value, workload)]
 
 
 def _belongs(pod: Mapping[str, Any], workload: Workload) -> bool:

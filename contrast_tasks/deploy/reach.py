@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import IO, Self
 
 from contrast_tasks.addresses import joined
-from contrast_tasks.deploy.cluster import Id, Kubectl, named, refused
+from contrast_tasks.deploy.cluster import Id, Kubectl, named
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.kubectl import refused
 from contrast_tasks.report.hints import command
 
 # A pod of this name relays to the Service: nodes forward no ports into virtual machines (docs/howto/cluster.md).

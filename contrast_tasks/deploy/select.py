@@ -3,12 +3,27 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from contrast_tasks.deploy.cluster import Id
+from contrast_tasks.deploy.cluster import Id, Target
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
 from contrast_tasks.pods.workload_names import hint_for, spellings
 
 Workload = TypeVar("Workload")
+# Kinds without a namespace, of those that deployments usually have; the API server corrects the rest.
+_CLUSTER_WIDE = frozenset(
+    {
+        "Namespace",
+        "CustomResourceDefinition",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "PersistentVolume",
+        "PriorityClass",
+        "RuntimeClass",
+        "StorageClass",
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+    }
+)
 
 
 def select(
@@ -34,9 +49,8 @@ def select(
     return tuple(selected.values())
 
 
-def target(item: Annotated) -> Id:
-    """Return an object's place, with the namespace as written: "" is the one that kubectl's configuration names."""
+def id_in(item: Annotated, place: Target) -> Id:
+    """Return an object's place, with the namespace of objects that name none if it has one at all."""
     metadata = item.obj["metadata"]
-    return Id(
-        str(item.obj["apiVersion"]), item.kind, str(metadata.get("namespace") or ""), item.name
-    )
+    namespace = "" if item.kind in _CLUSTER_WIDE else metadata.get("namespace") or place.namespace
+    return Id(str(item.obj["apiVersion"]), item.kind, str(namespace), item.name)

@@ -7,18 +7,18 @@ with the resourceVersion that was read. Source: docs/internals/coordinator.md 8.
 import base64
 import binascii
 import json
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.kubectl import KubectlFailed, run_kubectl
 from coordinator.kubernetes.api import STATEFUL_SET
 from coordinator.kubernetes.configmaps import PREFIX, SELECTOR, name_of, reference, render
 from coordinator.store.base import NotFound, StoreConflict, StoreError, check_folder, split_key
 
-_TIMEOUT_S = 300
-_CONFLICTS = ("(AlreadyExists)", "(Conflict)")
+_CONFLICTS = frozenset({"AlreadyExists", "Conflict"})
 
 
 class _Read(NamedTuple):
@@ -99,29 +99,21 @@ class KubectlStore:
         try:
             found = self._run("get", "statefulsets.apps", STATEFUL_SET, "--output=json")
         except StoreError as err:
-            err.hint = "deploy the Coordinator first, since its StatefulSet owns the ConfigMaps"
+            if "(NotFound)" in str(err):
+                err.hint = "deploy the Coordinator first, since its StatefulSet owns the ConfigMaps"
             raise
         try:
             return parse_json(found).at("metadata").at("uid").text()
         except DecodeError as err:
             raise StoreError("kubectl's answer about the StatefulSet is malformed") from err
 
-    def _run(self, verb: str, *words: str, content: str = "") -> bytes:
+    def _run(self, verb: str, *words: str, content: str = "") -> str:
         try:
-            done = subprocess.run(
-                ["kubectl", verb, *words, *self._options],
-                input=content.encode(),
-                capture_output=True,
-                check=False,
-                timeout=_TIMEOUT_S,
-            )
-        except (OSError, subprocess.TimeoutExpired) as err:
-            raise StoreError(f"kubectl {verb} cannot be run: {type(err).__name__}") from err
-        if done.returncode:
-            told = done.stderr.decode(errors="replace").strip() or "it said nothing"
-            kind = StoreConflict if any(each in told for each in _CONFLICTS) else StoreError
-            raise kind(f"kubectl {verb} failed: {told[:2000]}")
-        return done.stdout
+            return run_kubectl([verb, *words, *self._options], content).text
+        except ClusterError as err:
+            is_conflict = isinstance(err, KubectlFailed) and bool(err.reasons & _CONFLICTS)
+            kind = StoreConflict if is_conflict else StoreError
+            raise kind(str(err), hint=err.hint) from err
 
 
 def _parse(found: Json) -> tuple[str, _Read]:

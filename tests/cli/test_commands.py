@@ -59,6 +59,9 @@ RECOVERED = RecoverResult(
 )
 
 
+SAID = "something happened"
+
+
 class Stage:
     """Stands in for a stage function: keeps what it was given, says one line."""
 
@@ -69,7 +72,7 @@ class Stage:
     def __call__(self, settings: Any, **given: Any) -> Any:
         self.given = {"settings": settings, **given}
         if "say" in given:
-            given["say"]("something happened")
+            given["say"](SAID)
         if isinstance(self.result, Exception):
             raise self.result
         return self.result
@@ -318,6 +321,7 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
                 PodLine("Job/once", "", "no pod", is_ready=False, restarts=0, reason="Quota: no"),
             ),
             drift=("Deployment/web: spec.x: deployed 1, found 2",),
+            untold=("events may not be listed",),
         ),
     )
 
@@ -329,6 +333,8 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
         "Job/once             -  no pod  Quota: no\n"
     )
     assert shown.err.splitlines() == [
+        SAID,
+        "warning: events may not be listed",
         "warning: changed on the cluster: Deployment/web: spec.x: deployed 1, found 2",
         "  hint: 'contrast-tasks deploy --take-over' sets it back",
         "1 of 2 pods is not ready",
@@ -359,7 +365,7 @@ def test_status_is_a_report_that_says_what_is_not_ready(
 
     shown = terminal.run("status")
 
-    assert (shown.code, shown.err) == (0, "1 of 1 pods is not ready\n")
+    assert (shown.code, shown.err) == (0, f"{SAID}\n1 of 1 pods is not ready\n")
     assert shown.out == "Deployment/web  127.0.0.3  starting  not ready  1 restart\n"
 
 
@@ -372,6 +378,7 @@ def test_status_names_the_next_command_to_those_who_wait(
     shown = terminal.run("status")
 
     assert shown.err == (
+        f"{SAID}\n"
         "1 of 1 pods is not ready\n"
         "  hint: the coordinator has no manifest, and pods wait for it: 'contrast-tasks set'\n"
     )
@@ -389,7 +396,7 @@ def test_status_that_waited_in_vain_is_an_error_below_the_report(
     assert shown.code == 30
     assert shown.out.startswith("Deployment/web ")
     assert shown.err == (
-        f"contrast-tasks: error: {behind}\n  hint: the logs are in .contrast/local/logs\n"
+        f"{SAID}\ncontrast-tasks: error: {behind}\n  hint: the logs are in .contrast/local/logs\n"
     )
 
 
@@ -412,7 +419,7 @@ def test_nothing_running_is_one_line(
 
     shown = terminal.run(*words)
 
-    assert (shown.code, shown.out, shown.err.splitlines()[0]) == (code, "", line)
+    assert (shown.code, shown.out, shown.err.splitlines()[1]) == (code, "", line)
 
 
 def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

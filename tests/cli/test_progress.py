@@ -67,6 +67,18 @@ def test_plain_lines_come_every_ten_seconds_at_most(work: Work, clock: Clock) ->
     assert said == ["resolving 2 of 3 images"]
 
 
+def test_plain_lines_name_what_goes_on_for_long(work: Work, clock: Clock) -> None:
+    said: list[str] = []
+    PlainLines(work, said.append)
+
+    for _ in range(3):
+        work.begin("redis")
+        clock.now += 10
+    work.begin("redis")
+
+    assert said == [f"resolving 0 of 3 images, redis {seconds} s" for seconds in (10, 20, 30)]
+
+
 def test_a_bar_shows_the_counts_below_the_lines_and_leaves_nothing(work: Work) -> None:
     terminal = Terminal()
     shown = Bar(work, terminal)

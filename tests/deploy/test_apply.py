@@ -321,7 +321,7 @@ def test_status_tells_what_was_waited_for_in_vain(
     monkeypatch.setattr(NodeClient, "wait", in_vain)
     monkeypatch.setattr(NodeClient, "status", lambda _client: ())
 
-    found = run_status(project.settings, wait_s=1.0)
+    found = run_status(project.settings, say=print, wait_s=1.0)
 
     assert found.behind == "not ready: web is starting"
 
@@ -357,7 +357,7 @@ def test_a_coordinator_that_is_not_ready_is_asked_for_the_reason(
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
     monkeypatch.setattr(recovery, "coordinator_state", lambda _address: ("initial", "no manifest"))
 
-    found = run_status(project.settings)
+    found = run_status(project.settings, say=print)
 
     assert found.coordinator == "initial"
     assert [pod.message for pod in found.pods] == ["no manifest", ""]
@@ -370,7 +370,7 @@ def test_nobody_asks_the_coordinator_when_all_is_ready(
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
     monkeypatch.setattr(recovery, "coordinator_state", None)
 
-    assert run_status(project.settings).coordinator == ""
+    assert run_status(project.settings, say=print).coordinator == ""
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """Deploy, restart and status on a cluster: what is asked of kubectl, and what is refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import run_deploy, run_restart, run_stop
-from contrast_tasks.deploy.cluster import Access, Id, Kubectl, KubectlFailed, Said, run_kubectl
+from contrast_tasks.deploy.cluster import Access, Id, Kubectl
 from contrast_tasks.errors import ClusterError, UsageError
+from contrast_tasks.kubectl import KubectlFailed, OnLine, Said, refused
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.fakes.deployment import Project
@@ -22,7 +24,7 @@ class FakeKubectl:
         self.asked: list[Sequence[str]] = []
         self.classes = classes
 
-    def __call__(self, arguments: Sequence[str], _content: str) -> Said:
+    def __call__(self, arguments: Sequence[str], _content: str, _on_line: OnLine) -> Said:
         match arguments[:2]:
             case ["config", "view"]:
                 return Said(CONFIG)
@@ -133,6 +135,71 @@ def test_waiting_shares_its_time_among_the_workloads() -> None:
     ]
 
 
+class Watched:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    @contextmanager
+    def __call__(self, *work: object) -> "Iterator[Watched]":
+        self.told.append(work)
+        yield self
+
+    def begin(self, name: str) -> None:
+        self.told.append(f"begin {name}")
+
+    def end(self, name: str, size_bytes: int = 0) -> None:
+        self.told.append(f"end {name}{size_bytes or ''}")
+
+
+def test_who_watches_is_told_again_and_again_which_workload_is_waited_for() -> None:
+    now, asked, watched = [0.0], list[str](), Watched()
+
+    def run(arguments: Sequence[str], _content: str, _on_line: OnLine) -> Said:
+        asked.append(f"{arguments[-1]} {arguments[2]}")
+        if arguments[-1] == "deployment/a" and now[0] == 0:
+            now[0] += 10
+            raise refused(arguments, ["error: timed out waiting for the condition"])
+        if arguments[-1] == "deployment/b":
+            raise refused(arguments, ["error: timed out waiting for the condition"])
+        return Said("")
+
+    ids = [Id("apps/v1", "Deployment", "shop", name) for name in ("a", "b")]
+    with pytest.raises(ClusterError) as caught:
+        Kubectl(run=run, clock=lambda: now[0]).wait(ids, timeout_s=15, watch=watched)
+
+    assert str(caught.value) == "shop/Deployment/b is not rolled out: the time is over"
+    assert asked == [
+        "deployment/a --timeout=10s",
+        "deployment/a --timeout=5s",
+        "deployment/b --timeout=5s",
+    ]
+    assert watched.told == [
+        ("waiting for", 2, "workload"),
+        *["begin shop/Deployment/a"] * 2,
+        "end shop/Deployment/a",
+        "begin shop/Deployment/b",
+    ]
+
+
+def test_who_watches_is_told_of_each_object_when_it_is_applied() -> None:
+    watched = Watched()
+
+    def run(_arguments: Sequence[str], _content: str, on_line: OnLine) -> Said:
+        on_line("configmap/a serverside-applied\n")
+        assert watched.told[-2:] == ["end ConfigMap/a", "begin ConfigMap/b"]
+        on_line("configmap/b serverside-applied\n")
+        return Said("")
+
+    objects = [Id("v1", "ConfigMap", "", name).render() for name in ("a", "b")]
+    for is_trial in (True, False):
+        Kubectl(run=run).apply(objects, is_trial=is_trial, watch=watched)
+
+    each = ["begin ConfigMap/a", "end ConfigMap/a", "begin ConfigMap/b", "end ConfigMap/b"]
+    assert watched.told == [("trying", 2, "object"), *each, ("applying", 2, "object"), *each]
+
+
 def test_the_cluster_that_is_meant_is_named_to_kubectl() -> None:
     kubectl = FakeKubectl()
 
@@ -144,13 +211,13 @@ def test_the_cluster_that_is_meant_is_named_to_kubectl() -> None:
 
 def test_a_configuration_without_a_cluster_is_said() -> None:
     with pytest.raises(ClusterError, match="names no cluster") as caught:
-        Kubectl(run=lambda _arguments, _content: Said('{"contexts": null}')).target()
+        Kubectl(run=lambda _arguments, _content, _on_line: Said('{"contexts": null}')).target()
 
     assert "--context" in caught.value.hint
 
 
 def test_without_a_configuration_a_context_is_asked_for() -> None:
-    def run(_arguments: Sequence[str], _content: str) -> Said:
+    def run(_arguments: Sequence[str], _content: str, _on_line: OnLine) -> Said:
         raise KubectlFailed("kubectl config failed: error: current-context must exist")
 
     with pytest.raises(ClusterError, match="current-context") as caught:
@@ -192,83 +259,3 @@ def test_warnings_of_the_api_server_are_told_once(
         cluster.delete([Id("v1", "Service", "", "web")])
 
     assert said == ['warning of the API server: unknown field "spec.x"']
-
-
-def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-
-    with pytest.raises(ClusterError, match="kubectl is not installed"):
-        run_kubectl(["get", "pods"])
-
-
-def test_a_kubectl_that_is_no_program_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_bytes(b"\x7fELF")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-
-    with pytest.raises(ClusterError, match="kubectl cannot be run: exec format error"):
-        run_kubectl(["get", "pods"])
-
-
-def test_words_of_kubectl_that_are_not_utf_8_are_quoted_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\nprintf 'pod \\377'\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-
-    assert run_kubectl(["get", "pods"]).text == "pod \ufffd"
-
-
-def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\necho 'forbidden: not yours' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-
-    with pytest.raises(ClusterError, match="kubectl get failed: forbidden: not yours"):
-        run_kubectl(["get", "pods"])
-
-
-@pytest.mark.parametrize(
-    ("stderr", "message", "hint"),
-    [
-        pytest.param(
-            'E1128 03:44:19.099484   21711 memcache.go:265] "Unhandled Error"\nno server',
-            "kubectl apply failed: no server",
-            "",
-            id="its-own-log-is-left-out",
-        ),
-        pytest.param(
-            "E1128 03:44:19.099484   21711 only a log",
-            "kubectl apply failed: E1128 03:44:19.099484   21711 only a log",
-            "",
-            id="nothing-but-its-log",
-        ),
-        pytest.param("", "kubectl apply failed: it said nothing", "", id="silent"),
-        pytest.param(
-            "error: Apply failed with 1 conflict: conflict with kubectl-client-side-apply",
-            "kubectl apply failed: Apply failed with 1 conflict: conflict with"
-            " kubectl-client-side-apply",
-            "another tool owns these fields; deploy --take-over sets them all the same",
-            id="conflict",
-        ),
-    ],
-)
-def test_what_kubectl_says_is_told_with_the_way_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stderr: str, message: str, hint: str
-) -> None:
-    (tmp_path / "said").write_text(stderr)
-    fake = tmp_path / "kubectl"
-    fake.write_text(f"#!/bin/sh\ncat '{tmp_path}/said' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-
-    with pytest.raises(ClusterError) as caught:
-        run_kubectl(["apply", "-f", "build"])
-
-    assert (str(caught.value), caught.value.hint) == (message, hint)

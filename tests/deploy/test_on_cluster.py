@@ -11,6 +11,7 @@ import pytest
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.deploy.apply import DeployResult, run_deploy, run_restart, run_status, run_stop
 from contrast_tasks.deploy.cluster import Access, Kubectl
+from contrast_tasks.deploy.debug import read_logs
 from contrast_tasks.deploy.runtime import render_runtime, render_uninstall
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.sizes import LIMIT_BYTES, applied_bytes
@@ -358,7 +359,7 @@ def test_status_tells_of_each_workload_why_it_is_not_ready(
         },
     )
 
-    found = run_status(settings(project), cluster=cluster)
+    found = run_status(settings(project), say=said.append, cluster=cluster)
 
     lines = {line.workload: line for line in found.on_cluster}
     assert lines["shop/Deployment/api"].restarts == 3
@@ -368,16 +369,112 @@ def test_status_tells_of_each_workload_why_it_is_not_ready(
     assert found.running
 
 
+def allow(server: AnyServer, folder: Path, *rules: Object) -> Kubectl:
+    """Return kubectl as a user who has a Role of these rules."""
+    metadata = {"metadata": {"name": "jane"}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "jane"}
+    subject = {"kind": "ServiceAccount", "name": "jane", "namespace": "default"}
+    server.cluster.create(kind("ServiceAccount"), "default", metadata)
+    server.cluster.create(kind("Role"), "default", {**metadata, "rules": list(rules)})
+    binding = {**metadata, "roleRef": role, "subjects": [subject]}
+    server.cluster.create(kind("RoleBinding"), "default", binding)
+    token = server.log_in(folder / "jane", "jane", "default")
+    kubeconfig = server.write_kubeconfig(folder / "jane.yml", token=token)
+    return Kubectl(Access(kubeconfig=str(kubeconfig)))
+
+
+def rule(group: str, *resources: str) -> Object:
+    return {"apiGroups": [group], "resources": list(resources), "verbs": ["get", "list"]}
+
+
+@pytest.mark.parametrize(
+    ("rules", "untold"),
+    [
+        (
+            [rule("", "pods"), rule("apps", "deployments", "statefulsets")],
+            [
+                (
+                    "events may not be listed, so reasons may be missing: "
+                    "it takes the verb list on events in namespace default"
+                )
+            ],
+        ),
+        (
+            [rule("", "pods", "events")],
+            [
+                (
+                    "whether somebody changed workloads may not be looked up: it takes the verb "
+                    "get on statefulsets.apps in namespace default, get on deployments.apps in namespace default"
+                )
+            ],
+        ),
+    ],
+)
+def test_status_shows_what_the_user_may_read_and_tells_the_verb_that_the_rest_takes(
+    project: Project,
+    cluster: Kubectl,
+    server: AnyServer,
+    said: list[str],
+    tmp_path: Path,
+    rules: list[Object],
+    untold: list[str],
+) -> None:
+    deploy(project, cluster, said)
+    jane = allow(server, tmp_path, *rules)
+
+    found = run_status(settings(project), say=said.append, cluster=jane)
+
+    assert [(line.workload, line.phase) for line in found.on_cluster] == [
+        ("default/StatefulSet/coordinator", "no pod"),
+        ("default/Deployment/web", "no pod"),
+    ]
+    assert list(found.untold) == untold
+
+
+def test_status_for_whom_may_list_no_pods_is_an_error_with_the_verb(
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str], tmp_path: Path
+) -> None:
+    deploy(project, cluster, said)
+
+    with pytest.raises(ClusterError, match='cannot list resource "pods"') as caught:
+        run_status(settings(project), say=said.append, cluster=allow(server, tmp_path))
+
+    assert "the verb list on pods in namespace default" in caught.value.hint
+
+
+@ON_FAKE
+def test_logs_show_what_is_there_and_tell_what_is_not(
+    project: Project, cluster: Kubectl, server: KubeServer, said: list[str]
+) -> None:
+    deploy(project, cluster, said)
+    containers = [{"name": name, "image": name} for name in ("web", "proxy")]
+    body = {
+        "metadata": {"name": "web-1", "labels": {"app": "web"}},
+        "spec": {"containers": containers},
+    }
+    server.cluster.create(kind("Pod"), "default", body)
+    server.written["web-1", "web"] = "hello\nerror: no prefix\n"
+    said.clear()
+
+    _, text = read_logs(settings(project), [], say=said.append, cluster=cluster)
+
+    assert text == "[pod/web-1/web] hello\n[pod/web-1/web] error: no prefix\n"
+    assert said[0].startswith("StatefulSet/coordinator has no pod in namespace default: ")
+    assert said[1:] == [
+        'default/Pod/web-1: error: container "proxy" in pod "web-1" is waiting to start: ContainerCreating'
+    ]
+
+
 def test_status_tells_what_somebody_changed_in_the_pods_of_a_workload(
     project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
 ) -> None:
     deploy(project, cluster, said)
-    assert run_status(settings(project), cluster=cluster).drift == ()
+    assert run_status(settings(project), say=said.append, cluster=cluster).drift == ()
     spec = {"containers": [{"name": "web", "image": "evil"}, {"name": "more", "image": "x"}]}
     key = Key(kind("Deployment"), "default", "web")
     server.cluster.apply(key, {"spec": {"template": {"spec": spec}}}, manager="x", force=True)
 
-    found = run_status(settings(project), cluster=cluster)
+    found = run_status(settings(project), say=said.append, cluster=cluster)
 
     path = "default/Deployment/web: spec.template.spec.containers"
     image, more = sorted(found.drift, key=len, reverse=True)
@@ -396,7 +493,7 @@ def test_what_others_added_to_pods_is_told_and_removed_on_request(
     server.cluster.apply(key, {"spec": {"template": {"spec": spec}}}, manager="x", force=True)
 
     place = "default/Deployment/web: spec.template.spec"
-    assert sorted(run_status(settings(project), cluster=cluster).drift) == [
+    assert sorted(run_status(settings(project), say=said.append, cluster=cluster).drift) == [
         f"{place}.containers[web].command: not deployed, and is there",
         f"{place}.containers[web].env: not deployed, and is there",
         f"{place}.hostNetwork: not deployed, and is there",
@@ -404,7 +501,7 @@ def test_what_others_added_to_pods_is_told_and_removed_on_request(
     done = deploy(project, cluster, said, take_over=True)
 
     assert done.replaced == ("default/Deployment/web",)
-    assert run_status(settings(project), cluster=cluster).drift == ()
+    assert run_status(settings(project), say=said.append, cluster=cluster).drift == ()
     assert deploy(project, cluster, said).replaced == ()
 
 

@@ -14,9 +14,9 @@ class Reached:
     ca_pem: bytes
 
     def write_kubeconfig(
-        self, path: Path, *, context: str = "fake", namespace: str = "default"
+        self, path: Path, *, context: str = "fake", namespace: str = "default", token: str = ADMIN
     ) -> Path:
-        """Write a file for kubectl; several contexts need several calls with different files."""
+        """Write a file for kubectl; several contexts need several calls with different files. token: whose it is."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -30,7 +30,7 @@ class Reached:
                     },
                 }
             ],
-            "users": [{"name": "admin", "user": {"token": ADMIN}}],
+            "users": [{"name": "admin", "user": {"token": token}}],
             "contexts": [
                 {
                     "name": context,

@@ -31,6 +31,7 @@ from tests.fakes.kube.pki import make_pki
 from tests.fakes.kube.status import Failure, invalid
 
 Rules = Sequence[Mapping[str, Any]]
+_EVERYWHERE = "at the cluster scope"
 _ROLES, _ROLE_BINDINGS = kind("Role"), kind("RoleBinding")
 
 
@@ -64,7 +65,7 @@ class Request(NamedTuple):
 class KubeServer(Reached):
     """The running server. requests: what was asked, in order; fail: called first, may raise Failure to break a request.
 
-    inside: by the name of a pod, what listens in it.
+    inside: by the name of a pod, what listens in it. written: by pod and container, what it wrote; others are still to start.
     """
 
     def __init__(self) -> None:
@@ -73,6 +74,7 @@ class KubeServer(Reached):
         self.requests: list[Request] = []
         self.fail: Callable[[Request], None] = lambda _request: None
         self.inside: dict[str, Connect] = {}
+        self.written: dict[tuple[str, str], str] = {}
         self.ca_pem, chain = make_pki()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -177,6 +179,7 @@ class KubeServer(Reached):
     def _authorise(self, request: Request, place: Place) -> None:
         account = self.account_of(request)
         verb = _verb(request, place)
+        what = f"{place.resource.plural}/{place.sub}" if place.sub else place.resource.plural
         if account is not None and account.rules is None:
             return
         allowed = (
@@ -184,7 +187,7 @@ class KubeServer(Reached):
             and place.namespace == account.namespace
             and any(
                 place.resource.group in rule["apiGroups"]
-                and place.resource.plural in rule["resources"]
+                and what in rule["resources"]
                 and verb in rule["verbs"]
                 and (not rule.get("resourceNames") or place.name in rule["resourceNames"])
                 for rule in account.rules or ()
@@ -196,13 +199,27 @@ class KubeServer(Reached):
                 if account is None
                 else f"system:serviceaccount:{account.namespace}:{account.name}"
             )
+            where = f'in the namespace "{place.namespace}"' if place.namespace else _EVERYWHERE
             raise Failure(
                 HTTPStatus.FORBIDDEN,
                 "Forbidden",
-                f'{place.resource.plural} is forbidden: User "{user}" cannot {verb} resource "{place.resource.plural}" in API '
-                f'group "{place.resource.group}" in the namespace "{place.namespace}"',
+                f'{place.resource.plural} is forbidden: User "{user}" cannot {verb} resource "{what}" in API '
+                f'group "{place.resource.group}" {where}',
                 details={"kind": place.resource.plural},
             )
+
+    def log(self, request: Request) -> str:
+        """Return what a container wrote. Raises Failure."""
+        place = parse_place(request.path)
+        assert place is not None
+        self._authorise(request, place)
+        self.cluster.get(Key(place.resource, place.namespace, place.name))
+        container = request.query.get("container", "")
+        try:
+            return self.written[place.name, container]
+        except KeyError as err:
+            told = f'container "{container}" in pod "{place.name}" is waiting to start: ContainerCreating'
+            raise Failure(HTTPStatus.BAD_REQUEST, "BadRequest", told) from err
 
     def forward(self, handler: BaseHTTPRequestHandler, request: Request) -> None:
         """Pass bytes between kubectl and a pod, until one of them ends. Raises Failure."""
@@ -358,6 +375,9 @@ def _handler(server: KubeServer) -> type[BaseHTTPRequestHandler]:
                     return
                 if request.headers.get("upgrade") == "SPDY/3.1":
                     server.forward(self, request)
+                    return
+                if url.path.endswith("/log"):
+                    self._send(HTTPStatus.OK, server.log(request).encode(), "text/plain")
                     return
                 code, document = server.answer(request)
             except Failure as err:

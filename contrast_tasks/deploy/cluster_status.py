@@ -1,0 +1,108 @@
+"""What runs of a deployment on a cluster, and what somebody changed there, as far as the user may read it."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from contrast_tasks.deploy.cluster import Kubectl
+from contrast_tasks.deploy.drift import drift
+from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines, unknown_line
+from contrast_tasks.deploy.select import id_in
+from contrast_tasks.errors import ClusterError
+from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.kubectl import KubectlFailed
+from contrast_tasks.progress import Watch, unseen
+
+Say = Callable[[str], None]
+
+_EVENTS_UNKNOWN = "events may not be listed, so reasons may be missing"
+_DRIFT_UNKNOWN = "whether somebody changed workloads may not be looked up"
+
+
+class Status(NamedTuple):
+    """The pods of the deployment, and for each workload what was changed on the cluster.
+
+    behind: what was not rolled out in time. untold: what is missing here, because the user may not read it.
+    """
+
+    lines: tuple[PodLine, ...]
+    drift: tuple[str, ...]
+    behind: str
+    untold: tuple[str, ...] = ()
+
+
+def status(
+    objects: Sequence[Annotated],
+    cluster: Kubectl,
+    *,
+    say: Say,
+    wait_s: float,
+    watch: Watch = unseen,
+) -> Status:
+    """Return the pods of all workloads, in whatever namespace; wait_s: how long to wait until all are rolled out.
+
+    watch: is told of those that are waited for. Raises ClusterError, also if the user may list the pods of no namespace.
+    """
+    place = cluster.target()
+    say(f"in {place.told}")
+    deployed = {id_in(item, place): item for item in objects if item.is_workload}
+    behind = ""
+    if wait_s:
+        try:
+            cluster.wait(list(deployed), timeout_s=wait_s, watch=watch)
+        except ClusterError as err:
+            behind = str(err)
+    lines: list[PodLine] = []
+    untold: list[str] = []
+    denials: list[KubectlFailed] = []
+    namespaces = sorted({each.namespace for each in deployed})
+    for namespace in namespaces:
+        here = [
+            Workload(each.key, item.obj)
+            for each, item in deployed.items()
+            if each.namespace == namespace
+        ]
+        try:
+            pods = cluster.all_of("pods", namespace)
+        except KubectlFailed as err:
+            denials.append(_denial(err))
+            lines += [unknown_line(each, f"it takes the verb {err.denied[0]}") for each in here]
+            continue
+        found = pod_lines(here, pods, ())
+        if not all(line.is_ready for line in found):
+            try:
+                found = pod_lines(here, pods, cluster.all_of("events", namespace))
+            except KubectlFailed as err:
+                needed = ", ".join(_denial(err).denied)
+                untold.append(f"{_EVENTS_UNKNOWN}: it takes the verb {needed}")
+        lines += found
+    if denials and len(denials) == len(namespaces):
+        raise denials[0]
+    changed: tuple[str, ...] = ()
+    try:
+        changed = drift_of(objects, cluster)
+    except KubectlFailed as err:
+        denied = ", ".join(_denial(err).denied)
+        untold.append(f"{_DRIFT_UNKNOWN}: it takes the verb {denied}")
+    return Status(tuple(lines), changed, behind, tuple(untold))
+
+
+def _denial(error: KubectlFailed) -> KubectlFailed:
+    """Return the error if it says what the user may not do. Raises it otherwise."""
+    if not error.denied:
+        raise error
+    return error
+
+
+def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
+    """Return what somebody changed on the cluster in the pods of workloads that are deployed."""
+    place = cluster.target()
+    deployed = {
+        id_in(item, place): item
+        for item in objects
+        if item.is_workload and not item.has_generated_name
+    }
+    return tuple(
+        f"{each.key}: {line}"
+        for each, item in cluster.get(list(deployed)).items()
+        for line in drift(deployed[each].obj, item.value)
+    )

@@ -3,7 +3,7 @@
 import base64
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -131,6 +131,51 @@ def test_without_a_verb_of_the_role_the_refusal_is_told(
         store.set("foo/bar", b"v1")
 
     assert "configmaps" in str(caught.value)
+
+
+@ON_FAKE
+@pytest.mark.sweep
+def test_the_role_has_each_verb_that_a_coordinator_needs_and_no_other(
+    api: Api, server: KubeServer
+) -> None:
+    account = server.accounts[TOKEN]
+    verbs = [(rule["resources"], verb) for rule in account.rules or () for verb in rule["verbs"]]
+
+    def lives(*, without: tuple[list[str], str] | None) -> None:
+        """Let one start, look for others, write a value twice, list values, and watch one until it changes."""
+        rules = [
+            {
+                **rule,
+                "verbs": [each for each in rule["verbs"] if (rule["resources"], each) != without],
+            }
+            for rule in account.rules or ()
+        ]
+        server.accounts[TOKEN] = account._replace(rules=rules)
+        store = ConfigMapStore(api)
+        assert PodPresence(api).others() == []
+        for value in (b"v1", b"v2"):
+            store.set("foo/bar", value)
+        assert store.names("foo") == ["bar"]
+        stop = threading.Event()
+
+        def look() -> None:
+            if store.get("foo/bar") == b"v2":
+                store.set("foo/bar", b"v3")
+            else:
+                stop.set()
+                server.cluster.close()
+
+        store.watch("foo/bar", look, stop)
+
+    assert len(verbs) == 7
+    for each in verbs:
+        (resource,), verb = each
+        with pytest.raises(StoreError, match=f'cannot {verb} resource "{resource}"'):
+            lives(without=each)
+        with suppress(Failure):
+            server.cluster.delete(Key(CONFIG_MAPS, NAMESPACE, "contrast-store-foo-bar"))
+
+    lives(without=None)
 
 
 def test_another_certificate_authority_is_not_trusted(

@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificates as load_certificates
@@ -31,8 +32,20 @@ from coordinator.unavailable import ConcurrentUpdate, RolledBack
 from coordinator.watch import Observation, observe
 from tests.fakes.coordinator import Clock, make_guard, new_owner
 from tests.fakes.file_faults import stepping
-from tests.fakes.killed_sets import ENGINE, MANIFESTS, found_on, guard_on, recover, set_manifest
-from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
+from tests.fakes.killed_sets import (
+    ENGINE,
+    MANIFESTS,
+    found_by,
+    found_on,
+    guard_on,
+    recover,
+    set_manifest,
+)
+from tests.fakes.kube.coordinator import (
+    CONFIG_MAPS,
+    coordinator_api,
+    make_coordinator,
+)
 from tests.fakes.kube.server import KubeServer, Request
 from tests.fakes.kube.status import Failure
 
@@ -103,6 +116,44 @@ def test_a_disk_that_refuses_any_step_of_a_set_leaves_the_old_manifest_or_the_ne
             set_manifest(guard, current, 1).generation == (current.generation if current else 0) + 1
         )
     assert step > 10
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("number", [0, 1], ids=["first set", "second set"])
+def test_an_api_server_that_is_gone_from_any_request_on_leaves_the_old_manifest_or_the_new(
+    tmp_path: Path, number: int
+) -> None:
+    """As far as the cluster sees it, the Coordinator is killed before that request."""
+    found = list[str]()
+    with KubeServer() as server:
+        make_coordinator(server.cluster)
+        with closing(coordinator_api(server, tmp_path / "account")) as api:
+            while found[-1:] != ["done"]:
+                guard = make_guard(ConfigMapStore(api))
+                old = None if number == 0 else set_manifest(guard, None, 0)
+                requests = itertools.count()
+
+                def fail(_request: Request, left: int = len(found), asked: Any = requests) -> None:
+                    if next(asked) >= left:
+                        raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "gone")
+
+                server.fail = fail
+                try:
+                    set_manifest(guard, old, number)
+                    is_told = guard.audit.waiting > 0
+                except StoreError:
+                    is_told = True
+                server.fail = lambda _request: None
+                restarted = make_guard(ConfigMapStore(api))
+                found.append(found_by(restarted, number) if is_told else "done")
+                for key in server.cluster.versions():
+                    if key.resource == CONFIG_MAPS:
+                        server.cluster.delete(key)
+    assert found[-1] == "done"
+    assert len(found) >= 10
+    # Once it is the new one, it stays so whatever is asked after that.
+    assert found[:-1] == sorted(found[:-1], reverse=True)
+    assert set(found) == {"old", "new", "done"}
 
 
 def found_on_copy(place: Path, number: int) -> str:

@@ -106,7 +106,7 @@ def classes(table: Table) -> dict[str, Any]:
             if one not in _KINDS:
                 added.type_name = f".wire.{one}"
     pool = DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]  # protobuf's stubs leave it open
+    pool.Add(file)
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"wire.{name}")) for name in table}
 
 

@@ -59,8 +59,12 @@ def set_manifest(guard: Guard, old: State | None, number: int) -> State:
 
 
 def found_on(folder: Path, number: int) -> str:
+    """Return which manifest a Coordinator serves that starts on a folder after a set of this number."""
+    return found_by(guard_on(folder), number)
+
+
+def found_by(guard: Guard, number: int) -> str:
     """Return which manifest a restarted Coordinator serves after a set of this number, once it is shown to take the next."""
-    guard = guard_on(folder)
     name = guard.status().name
     if name == "initial":
         set_manifest(guard, None, 0)

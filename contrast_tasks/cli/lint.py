@@ -1,7 +1,7 @@
 """`lint`: show every finding about the sources without writing to the build directory, and what answers them in contrast.toml."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.cli import project_flags
@@ -21,6 +21,7 @@ from contrast_tasks.settings.outputs import STATE
 
 if TYPE_CHECKING:
     from contrast_tasks.settings.edit import Change
+    from contrast_tasks.steps.answers import Answers
     from contrast_tasks.tasks.workspace import Workspace
 
 # Whether memory suffices is known once there is some.
@@ -129,32 +130,45 @@ def _linted(workspace: "Workspace", least: Severity, database: str | None = None
 def _fix(context: Context, flags: dict[str, Any], least: Severity, *, is_written: bool) -> Report:
     """Show the answers to the findings, or write those by which nothing is lost, and check again."""
     from contrast_tasks.files import write_atomic
-    from contrast_tasks.settings.edit import tables_text, with_changes
+    from contrast_tasks.settings.edit import with_changes
     from contrast_tasks.steps.answers import answers_to
 
     report = _lint(context, flags, least)
-    certain, choices = answers_to(report.findings, context.settings(**flags))
+    answers = answers_to(report.findings, context.settings(**flags))
     path, rounds = context.root / FILE_NAME, _ROUNDS if is_written else 0
-    while certain and rounds:
+    while answers.certain and rounds:
         text = path.read_bytes().decode() if path.is_file() else ""
-        write_atomic(path, with_changes(text, certain).encode())
-        context.console.say(f"wrote {FILE_NAME}: {number_of(len(certain), 'setting')}")
+        write_atomic(path, with_changes(text, answers.certain).encode())
+        context.console.say(f"wrote {FILE_NAME}: {number_of(len(answers.certain), 'setting')}")
         report = _lint(context, flags, least)
-        certain, choices = answers_to(report.findings, context.settings(**flags))
+        answers = answers_to(report.findings, context.settings(**flags))
         rounds -= 1
     context.console.show(report.findings)
-    if certain:
-        context.console.data(tables_text(certain))
-    if choices:
-        lines = tables_text(choices).splitlines()
-        head = "# Something is lost or guessed by these, so nobody but you can write them:\n"
-        context.console.data("\n" * bool(certain) + head + "".join(f"# {line}\n" for line in lines))
+    context.console.data("\n".join(_lines(answers)))
+    certain, choices, optional = answers
     context.console.say(
         f"{_summary(report)}; {number_of(len(certain), 'setting')} to write, {number_of(len(choices), 'choice')} to make"
     )
     _say_unlocked(report, context)
-    result = {**report.result, "settings": _json(certain), "choices": _json(choices)}
+    members = {"settings": certain, "choices": choices, "optional": optional}
+    result = {**report.result, **{name: _json(each) for name, each in members.items()}}
     return report.replace(result=result)
+
+
+def _lines(answers: "Answers") -> Iterator[str]:
+    """Yield each group of answers as lines of contrast.toml; what is left to the user is commented out."""
+    from contrast_tasks.settings.edit import tables_text
+
+    if answers.certain:
+        yield tables_text(answers.certain)
+    heads = {
+        "Something is lost or guessed by these, so nobody but you can write them:": answers.choices,
+        "Warnings, which may stay as they are, would be answered by these:": answers.optional,
+    }
+    for head, changes in heads.items():
+        if changes:
+            lines = tables_text(changes).splitlines()
+            yield f"# {head}\n" + "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def _json(changes: Sequence["Change"]) -> list[dict[str, Any]]:

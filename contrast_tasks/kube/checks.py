@@ -20,6 +20,7 @@ from contrast_tasks.kube.index import ConfigUse, DocIndex, FileIndex, duplicates
 from contrast_tasks.kube.processors import check_processors
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.platforms import Platform
+from contrast_tasks.pods.elsewhere import elsewhere_key, keys_wanted
 from contrast_tasks.pods.service_links import link_variables
 from contrast_tasks.releases.support import SEVERAL_COORDINATORS
 from contrast_tasks.releases.table import Release
@@ -197,10 +198,14 @@ def _missing_configs(
             ):
                 continue
             hint = f"add the {use.kind} to the sources, or mark the reference optional: true"
-            setting = f'[elsewhere."{_key_of(doc.namespace, use.kind, use.name)}"]'
+            key = elsewhere_key(doc.namespace, use.kind, use.name)
             if not use.is_mounted:
-                hint += f"; or say in contrast.toml that it is made elsewhere: {setting}"
-                hint += ", with values, since nobody makes it on this machine" * (not has_elsewhere)
+                table = f'[elsewhere."{key}"]'
+                if not has_elsewhere:
+                    table += ", with values, since nobody makes it on this machine"
+                elif "/envFrom/" in use.pointer:
+                    table = keys_wanted(doc.namespace, use.kind, use.name)
+                hint += f"; or say in contrast.toml that it is made elsewhere: {table}"
             if other := by_name.get((use.kind, use.name)):
                 hint = (
                     f"the one at {other.where} is in the namespace {other.effective_namespace}, and a pod sees"
@@ -216,14 +221,10 @@ def _missing_configs(
                     is_milder=use.is_mounted,
                     answer=None
                     if use.is_mounted or not has_elsewhere
-                    else Setting(("elsewhere", _key_of(doc.namespace, use.kind, use.name)), {}),
+                    else Setting(("elsewhere", key), {}),
                 )
             )
     return findings
-
-
-def _key_of(*parts: str) -> str:
-    return "/".join(part for part in parts if part)
 
 
 def _is_published(use: ConfigUse) -> bool:

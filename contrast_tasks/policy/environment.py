@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.elsewhere import keys_wanted
 from contrast_tasks.policy.context import PodContext
 from contrast_tasks.policy.expectations import Environment, EnvPattern, FirstVariable
 from contrast_tasks.policy.gpus import VARIABLES as GPU_VARIABLES
@@ -205,7 +206,7 @@ class ContainerEnvironment:
         name = reference.text("name")
         entries: Mapping[str, str | bytes | Unknown] | None = self._context.config(kind, name)
         if entries is None and (made := self._context.elsewhere(kind, name)) is not None:
-            return _made_elsewhere(reference, kind, made)
+            return _made_elsewhere(reference, kind, made, self._context.given.owner.namespace)
         if entries is None and not reference.flag("optional"):
             reference.report(
                 catalogue.CONFIG_ABSENT,
@@ -287,7 +288,7 @@ class _Head:
 
 
 def _made_elsewhere(
-    reference: Place, kind: str, made: Elsewhere
+    reference: Place, kind: str, made: Elsewhere, namespace: str | None
 ) -> Mapping[str, str | bytes | Unknown]:
     """Return the entries of an object that is made elsewhere; report what the host chooses of it."""
     name, key = reference.text("name"), reference.text("key")
@@ -295,7 +296,7 @@ def _made_elsewhere(
         reference.report(
             catalogue.CONFIG_VALUE,
             f"all keys of the {kind} {name} become variables, and it is made elsewhere: its keys are not known",
-            f'name them in contrast.toml: keys = [...] under [elsewhere."{kind}/{name}"]',
+            f"write to contrast.toml {keys_wanted(namespace, kind, name)}",
         )
     is_known = bool(made.keys or made.values)
     keys = made.keys if is_known or not key else (key,)

@@ -13,16 +13,18 @@ _LOSES = "empty_dirs"
 
 
 class Answers(NamedTuple):
-    """What to write, and what users have to decide since something is lost or guessed."""
+    """What to write, and what users have to decide since something is lost or guessed; optional: for warnings, which may stay."""
 
     certain: tuple[Change, ...]
     choices: tuple[Change, ...]
+    optional: tuple[Change, ...]
 
 
 def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
-    """Return the answers to findings; to warnings those alone by which nothing is lost."""
+    """Return the answers to findings; to notes those alone by which nothing is lost."""
     certain: dict[tuple[str, ...], list[Finding]] = {}
     choices: dict[tuple[str, ...], list[Finding]] = {}
+    optional: dict[tuple[str, ...], list[Finding]] = {}
     known = [finding for finding in findings if is_answered(finding)]
     shared = _shared(known, settings)
     for finding in known:
@@ -32,16 +34,20 @@ def answers_to(findings: Iterable[Finding], settings: Settings) -> Answers:
             is_shared = (path[-1], repr(answer.value)) in shared
             if is_shared and not _says_otherwise(settings, *path[1:]):
                 path = ("defaults", path[-1])
-            kept = choices if _is_choice(finding) else certain
+            kept = certain
+            if _is_choice(finding):
+                kept = choices if finding.severity is Severity.ERROR else optional
             kept.setdefault(path, []).append(finding)
-    return Answers(tuple(_changes(certain)), tuple(_changes(choices)))
+    # What an error needs is said once.
+    optional = {path: found for path, found in optional.items() if path not in choices}
+    return Answers(*(tuple(_changes(each)) for each in (certain, choices, optional)))
 
 
 def is_answered(finding: Finding) -> bool:
-    """Return whether a finding has an answer that is shown: choices are for errors alone."""
+    """Return whether a finding has an answer that is shown: choices are not for notes."""
     if finding.answer is None or finding.entry.answer is None:
         return False
-    return finding.severity is Severity.ERROR or not _is_choice(finding)
+    return finding.severity is not Severity.NOTE or not _is_choice(finding)
 
 
 def _is_choice(finding: Finding) -> bool:

@@ -9,7 +9,7 @@ import yaml
 
 from contrast_tasks.settings.edit import Change, with_changes
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import FakeProject, deployment, stream
+from tests.fakes.workloads import FakeProject, deployment, service, stream
 
 UNEQUAL = "          resources: {requests: {memory: 64Mi}, limits: {memory: 500Mi, cpu: 500m}}\n"
 # What a vendor writes that no confidential pod can have, and that is answered without a loss.
@@ -154,6 +154,57 @@ def test_what_costs_something_is_left_to_the_user(terminal: Terminal, shop: Fake
 
     assert terminal.run("lint").code == 0
     assert terminal.run("generate").code == 0
+
+
+def test_what_would_answer_a_warning_is_shown_and_never_written(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    shop.write("shop.yml", stream(deployment("web"), service("web").replace("-pods", "")))
+    before = shop.read("contrast.toml")
+
+    shown = terminal.run("lint", "--fix", "--write")
+    document = json.loads(terminal.run("lint", "--fix", "--output", "json").out)
+
+    assert shown.code == 0
+    head, *lines = shown.out.splitlines()
+    assert head == "# Warnings, which may stay as they are, would be answered by these:"
+    assert tomllib.loads("\n".join(line.removeprefix("# ") for line in lines)) == {
+        "workloads": {"Deployment/web": {"ingress": ""}}
+    }
+    assert shop.read("contrast.toml") == before
+    assert "'contrast-tasks lint --fix' shows what answers 1 finding" in terminal.run("lint").err
+    assert document["result"]["choices"] == []
+    assert document["result"]["optional"][0]["path"] == ["workloads", "Deployment/web", "ingress"]
+
+    (shop.root / "contrast.toml").write_text(
+        before + "\n".join(line.removeprefix("# ") for line in lines)
+    )
+
+    assert terminal.run("lint", "--fail-on", "note").code == 0
+
+
+def test_where_all_keys_become_variables_both_rounds_tell_how_to_name_them(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    shop.write(
+        "shop.yml",
+        deployment("web", config="flags").replace("name: web\n", "name: web\n  namespace: eu\n", 1),
+    )
+    wanted = (
+        'keys = ["NAME", ...] in [elsewhere."eu/ConfigMap/flags"],'
+        " as 'kubectl describe configmap/flags --namespace eu' lists them\n"
+    )
+
+    first = terminal.run("lint")
+    path = shop.root / "contrast.toml"
+    path.write_text(path.read_text() + '[elsewhere."eu/ConfigMap/flags"]\n')
+    second = terminal.run("lint")
+    path.write_text(path.read_text() + 'keys = ["FLAG"]\n')
+
+    assert (first.code, second.code) == (12, 12)
+    assert wanted in first.err
+    assert wanted in second.err
+    assert terminal.run("lint").code == 0
 
 
 def test_programs_get_the_answers_too(terminal: Terminal, shop: FakeProject) -> None:

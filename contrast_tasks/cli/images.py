@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="coordinator, initializer, service-mesh, node-installer or an image of images.toml; all by default",
+        help="coordinator, initializer, service-mesh, node-installer or an image of images.toml, all by default; or tool, the command line for stages of CI",
     )
     parser.add_argument(
         "--registry",

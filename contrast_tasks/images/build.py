@@ -10,7 +10,14 @@ from contrast_tasks.files import write_atomic
 from contrast_tasks.images.base.downloads import Downloads
 from contrast_tasks.images.pack import write_layout
 from contrast_tasks.images.push import Pusher
-from contrast_tasks.images.whole import Assembly, Plan, WholeImage, component_plans, project_plans
+from contrast_tasks.images.whole import (
+    Assembly,
+    Plan,
+    WholeImage,
+    component_plans,
+    project_plans,
+    tool_plan,
+)
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.progress import Watch
 from contrast_tasks.settings.components import COMPONENT_IMAGES
@@ -40,13 +47,14 @@ class Built(NamedTuple):
 
 
 def wanted_images(settings: Settings, names: Sequence[str], *, registry: str) -> tuple[Wanted, ...]:
-    """Return the images of these names, of all without any: our components first, then those of images.toml.
+    """Return the images of these names, of all but the command line's without any: our components first, then those of images.toml.
 
     registry: registry and path that new names begin with, "" keeps the names. Raises UsageError for
     an unknown name, and ImageError.
     """
     known: dict[str, Wanted] = {}
-    for plan in component_plans():
+    tool = tool_plan()
+    for plan in (*component_plans(), tool):
         name = plan.recipe.name.rpartition("/")[2]
         reference = f"{plan.recipe.name}:{__version__}"
         reference = f"{registry}/{name}:{__version__}" if registry else reference
@@ -60,7 +68,11 @@ def wanted_images(settings: Settings, names: Sequence[str], *, registry: str) ->
             raise UsageError(
                 f"there is no image {name}", hint=f"images are {', '.join(sorted(known))}"
             )
-    chosen = tuple(known[name] for name in dict.fromkeys(names or known))
+    chosen = tuple(
+        known[name]
+        for name in dict.fromkeys(names or known)
+        if names or known[name].plan is not tool  # no cluster needs it
+    )
     for each in chosen:
         parse_reference(each.reference)
     return chosen

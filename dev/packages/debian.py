@@ -26,6 +26,8 @@ _FOR_SCRIPTS_OF_SERVERS = (
     *("ssl-cert", "procps", "tzdata-legacy", "iproute2", "passwd", "perl", "locales"),
     *("postgresql-common", "postgresql-client-common", "libllvm19", "libz3-4"),
 )
+# For commands of git in Perl, which send letters and talk to other version controls.
+_FOR_UNUSED_COMMANDS = ("liberror-perl",)
 # Of Python's library, what no image uses: databases, terminals, names of zones. Their modules cannot be imported.
 _FOR_UNUSED_MODULES = (
     *("libdb5.3t64", "libsqlite3-0", "libncursesw6", "libreadline8t64", "readline-common"),
@@ -93,7 +95,12 @@ def closure(
     """
     left_out = [
         name
-        for name in (*_FOR_SCRIPTS, *_FOR_SCRIPTS_OF_SERVERS, *_FOR_UNUSED_MODULES)
+        for name in (
+            *_FOR_SCRIPTS,
+            *_FOR_SCRIPTS_OF_SERVERS,
+            *_FOR_UNUSED_COMMANDS,
+            *_FOR_UNUSED_MODULES,
+        )
         if name not in roots
     ]
     (machine.folder / "status").write_text("".join(map(_installed, left_out)))

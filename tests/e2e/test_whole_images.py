@@ -11,16 +11,13 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.errors import ImageError
 from contrast_tasks.files import cache_folder
 from contrast_tasks.images.base.downloads import Downloads
 from contrast_tasks.images.base.pins import parse_pins, render_pins
@@ -44,10 +41,16 @@ from tests.fakes.mesh_traffic import (
 )
 from tests.fakes.pod_network import PodNetwork, needed
 from tests.fakes.real_registry import needs_registry, real_registry
+from tests.fakes.whole_images import (
+    ENVIRON,
+    missing_libraries,
+    needs_mirrors,
+    run,
+    unpacked,
+)
 
 SKOPEO = shutil.which("skopeo")
 NAMES = ("coordinator", "initializer", "service-mesh", "node-installer")
-ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 pytestmark = [
     pytest.mark.e2e,
@@ -56,21 +59,11 @@ pytestmark = [
 ]
 
 
-@contextmanager
-def _needs_mirrors() -> Iterator[None]:
-    try:
-        yield
-    except ImageError as err:
-        if err.hint == "try again later" or "pip cannot download" in str(err):
-            pytest.skip(f"packages cannot be downloaded: {err}")
-        raise
-
-
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a layout of our components; the folder beside it has the packages that they were made of."""
     folder = tmp_path_factory.mktemp("whole")
-    with _needs_mirrors(), Downloads(cache_folder(os.environ) / "packages") as downloads:
+    with needs_mirrors(), Downloads(cache_folder(os.environ) / "packages") as downloads:
         assembly = Assembly(downloads)
         plans = fetched(assembly, component_plans())
         images = [assembly.make(plan, plan.recipe.reference) for plan in plans]
@@ -83,36 +76,10 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "layout"
 
 
-def unpacked(layout: Path, name: str, target: Path) -> Path:
-    """Unpack an image as a runtime does, with owners and modes: layer on layer by tarfile."""
-    index = json.loads((layout / "index.json").read_bytes())
-    (entry,) = [e for e in index["manifests"] if f"/{name}:" in e["annotations"][REF_NAME]]
-    manifest = json.loads(blob(layout, entry["digest"]))
-    for layer in manifest["layers"]:
-        with tarfile.open(layout / "blobs" / layer["digest"].replace(":", "/")) as archive:
-            archive.extractall(target, filter="tar")
-    return target
-
-
-def blob(layout: Path, digest: str) -> bytes:
-    return (layout / "blobs" / digest.replace(":", "/")).read_bytes()
-
-
 @pytest.fixture(scope="module")
 def roots(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     folder = tmp_path_factory.mktemp("roots")
     return {name: unpacked(layout, name, folder / name) for name in NAMES}
-
-
-def run(root: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["/usr/sbin/chroot", str(root), *words],
-        env=ENVIRON | {"PYTHONPATH": "/app", "PYTHONDONTWRITEBYTECODE": "1"} | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.mark.parametrize(
@@ -202,28 +169,7 @@ def test_every_module_of_an_image_can_be_imported(roots: Mapping[str, Path], nam
 
 @pytest.mark.parametrize("name", NAMES)
 def test_libraries_of_every_program_are_there(roots: Mapping[str, Path], name: str) -> None:
-    root = roots[name]
-    programs = [path for path in root.rglob("*") if _needs_libraries(path)]
-    # Of modules that nothing imports the libraries are left out on purpose.
-    unused = ("_curses", "_dbm", "_gdbm", "readline", "_sqlite3", "_curses_panel")
-    shown = [f"/{path.relative_to(root)}" for path in programs if not path.name.startswith(unused)]
-
-    done = run(root, "/lib64/ld-linux-x86-64.so.2", "--list", shown[0])
-    missing = {
-        path: found
-        for path in shown
-        if "not found" in (found := run(root, "/lib64/ld-linux-x86-64.so.2", "--list", path).stdout)
-    }
-
-    assert done.returncode == 0, done.stderr
-    assert missing == {}
-
-
-def _needs_libraries(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(4) == b"\x7fELF" and (".so" in path.name or "/bin/" in str(path))
+    assert missing_libraries(roots[name]) == {}
 
 
 def test_tls_finds_authorities(roots: Mapping[str, Path]) -> None:
@@ -382,7 +328,7 @@ spec:
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("others")
-    with _needs_mirrors():
+    with needs_mirrors():
         write_other_images(folder / "layout")
     return folder / "layout"
 
@@ -434,7 +380,7 @@ def test_images_of_the_example_have_all_that_their_programs_start_with(
     name: str, tmp_path: Path
 ) -> None:
     settings = load_settings(ROOT, environ={})
-    with _needs_mirrors(), Downloads(cache_folder(os.environ) / "packages") as downloads:
+    with needs_mirrors(), Downloads(cache_folder(os.environ) / "packages") as downloads:
         assembly = Assembly(downloads)
         plans = [
             each for each in project_plans(settings) if each.recipe.name == f"emojivoto/{name}"

@@ -213,9 +213,9 @@ def own_layers(site: Path, cwd: Path) -> dict[str, str]:
         "import hashlib, json;"
         "from contrast_tasks.images.own_files import own_entries;"
         "from contrast_tasks.images.pack import render_layer;"
-        "from contrast_tasks.images.whole import component_plans;"
+        "from contrast_tasks.images.whole import component_plans, tool_plan;"
         "print(json.dumps({plan.recipe.name: hashlib.sha256(render_layer("
-        "own_entries(plan.recipe, plan.folder, plan.packages))).hexdigest() for plan in component_plans()}))"
+        "own_entries(plan.recipe, plan.folder, plan.packages))).hexdigest() for plan in (*component_plans(), tool_plan())}))"
     )
     done = subprocess.run(
         [sys.executable, "-B", "-c", code],
@@ -236,4 +236,4 @@ def test_whole_images_from_an_installation_have_the_files_of_the_checkout(
     from_checkout = own_layers(ROOT, tmp_path)
 
     assert own_layers(unpacked, tmp_path) == from_checkout
-    assert len(from_checkout) == 4
+    assert len(from_checkout) == 5

@@ -1,4 +1,4 @@
-"""Wheels as entries of a layer: their modules, without scripts and headers.
+"""Wheels as entries of a layer: their modules, without headers, and programs where they are asked for.
 
 Source: the Python packaging specification "Binary distribution format".
 """
@@ -13,14 +13,18 @@ from contrast_tasks.images.pack import Entry
 
 _MAX_UNPACKED_BYTES = 1 << 30
 _TO_MODULES = ("purelib", "platlib")
+_PROGRAMS = "scripts"
 _EXECUTABLE = 0o100
 _MODE_SHIFT = 16  # of the Unix mode in a zip member's attributes
 
 
-def read_wheel(content: bytes, folder: str, subject: str) -> Iterator[Entry]:
+def read_wheel(
+    content: bytes, folder: str, subject: str, *, has_programs: bool = False
+) -> Iterator[Entry]:
     """Yield the files of a wheel below `folder`; raises ImageError, in which `subject` names it.
 
-    Of its data only modules are installed: programs begin with the path of a Python that is chosen at installation.
+    Of its data only modules are installed: programs may begin with the path of a Python that is chosen at installation.
+    has_programs: they come too, below `scripts`.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -33,10 +37,13 @@ def read_wheel(content: bytes, folder: str, subject: str) -> Iterator[Entry]:
         parts = member_path(member.filename, subject)
         if member.is_dir() or not parts:
             continue
-        if parts[0].endswith(".data"):
-            if parts[1:2] and parts[1] not in _TO_MODULES:
+        if parts[0].endswith(".data") and len(parts) > 1:
+            if parts[1] in _TO_MODULES:
+                parts = parts[2:]
+            elif parts[1] == _PROGRAMS and has_programs:
+                parts = parts[1:]
+            else:
                 continue
-            parts = parts[2:]
         try:
             unpacked = archive.read(member)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as err:

@@ -203,7 +203,7 @@ complete -c contrast-tasks -n '_shtab_contrast_tasks_using lock' -l log-level -x
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using lock; and test $_shtab_contrast_tasks_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'files and folders of the deployment'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using; and test $_shtab_contrast_tasks_npos -eq 0' -a images -d 'make images of our components and of the project, for clusters contrast-tasks images build --registry registry.example/team'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -s h -l help -d 'show this help message and exit'
-complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -l only -x -d 'coordinator, initializer, service-mesh, node-installer or an image of images.toml; all by default'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -l only -x -d 'coordinator, initializer, service-mesh, node-installer or an image of images.toml, all by default; or tool, the command line for stages of CI'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -l registry -x -d 'push there, and name the components in contrast.toml'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -l layout -xka "(__fish_complete_directories)" -d 'write an OCI layout; by default, without --registry, <build>/whole'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using images' -l keep-settings -d 'leave contrast.toml as it is'

@@ -30,6 +30,14 @@ def test_of_its_data_only_modules_are_installed() -> None:
     assert found == {"lib/fast.so": b"1"}
 
 
+def test_programs_come_where_they_are_asked_for() -> None:
+    content = wheel({"till-2.0.data/scripts/till": b"\x7fELF", "till-2.0.data/data/x": b"2"})
+
+    found = read_wheel(content, "", "package till", has_programs=True)
+
+    assert [(each.path, each.content) for each in found] == [("scripts/till", b"\x7fELF")]
+
+
 def test_a_path_out_of_the_folder_is_refused() -> None:
     with pytest.raises(ImageError, match="outside of its root"):
         files(wheel({"../evil.py": b"1"}))

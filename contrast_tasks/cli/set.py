@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.set import run_set
     from contrast_tasks.client.transitions import expected_transition
     from contrast_tasks.client.verify import FOLDER
+    from contrast_tasks.tasks.database import DATABASE, recorded_outputs
 
     settings = context.settings(is_project=False, **cluster_flags(arguments))
     expected = None
@@ -94,6 +95,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
             paths=[context.cwd / path for path in arguments.paths],
             expected=expected,
             signatures=signatures_argument(arguments, context),
+            written=recorded_outputs(settings.root / DATABASE, "output"),
             reach=Reach(limit_s=arguments.timeout),
         )
     for line in set_lines(result, arguments.manifest or settings.manifest):

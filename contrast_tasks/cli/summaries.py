@@ -1,20 +1,24 @@
 """The closing lines of sign, set, verify, recover, restart and status: one per change, then a summary."""
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from contrast_tasks.client.recover import RecoverResult
-from contrast_tasks.client.set import SetResult
-from contrast_tasks.client.sign import SignResult
-from contrast_tasks.client.verify import VerifyResult
-from contrast_tasks.deploy.apply import StatusResult
-from contrast_tasks.deploy.pods_report import PodLine
 from contrast_tasks.report.hints import command, recovery_hint
 from contrast_tasks.report.model import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from contrast_tasks.client.recover import RecoverResult
+    from contrast_tasks.client.set import SetResult
+    from contrast_tasks.client.sign import SignResult
+    from contrast_tasks.client.verify import VerifyResult
+    from contrast_tasks.deploy.apply import StatusResult
+    from contrast_tasks.deploy.pods_report import PodLine
 
 _SHORT = 12
 
 
-def sign_line(done: SignResult, manifest: str) -> str:
+def sign_line(done: "SignResult", manifest: str) -> str:
     """Return the line of sign; manifest: its name in messages."""
     what = (
         f"the signature over {manifest}"
@@ -24,7 +28,7 @@ def sign_line(done: SignResult, manifest: str) -> str:
     return f"wrote {done.file}: {what}, transition {done.transition[:_SHORT]}"
 
 
-def set_lines(done: SetResult, manifest: str) -> list[str]:
+def set_lines(done: "SetResult", manifest: str) -> list[str]:
     """Return the lines of set; manifest: its name in messages."""
     lines = [f"wrote {file}" for file in done.files]
     if done.generation > 1:
@@ -33,14 +37,14 @@ def set_lines(done: SetResult, manifest: str) -> list[str]:
     return [*lines, f"set {manifest} at coordinator {done.coordinator}: {force}"]
 
 
-def verify_lines(done: VerifyResult, manifest: str, folder: str) -> list[str]:
+def verify_lines(done: "VerifyResult", manifest: str, folder: str) -> list[str]:
     """Return the lines of verify; manifest and folder: their names in messages."""
     force = _in_force(done.generations, done.manifest_sha256, done.mesh_ca_sha256)
     summary = f"verified coordinator {done.coordinator} against {manifest}: {force}"
     return [*(f"wrote {folder}/{file}" for file in done.files), summary]
 
 
-def recover_lines(done: RecoverResult) -> list[str]:
+def recover_lines(done: "RecoverResult") -> list[str]:
     """Return the lines of recover."""
     force = _in_force(done.generation, done.manifest_sha256, done.mesh_ca_sha256)
     summary = f"recovered coordinator {done.coordinator}: {force}"
@@ -56,7 +60,7 @@ def restart_line(count: int, *, waited: bool) -> str:
     return f"{number_of(count, 'workload')} restarted{ready}"
 
 
-def status_line(found: StatusResult) -> str:
+def status_line(found: "StatusResult") -> str:
     """Return the summary of status."""
     if not found.running and not found.on_cluster:
         return "nothing is running"
@@ -67,7 +71,7 @@ def status_line(found: StatusResult) -> str:
     return f"{behind} of {total} pods {'is' if behind == 1 else 'are'} not ready"
 
 
-def cluster_lines(pods: Sequence[PodLine]) -> list[str]:
+def cluster_lines(pods: "Sequence[PodLine]") -> list[str]:
     """Return a line for each pod on a cluster, and one for each workload without any."""
     width = max((len(pod.workload) for pod in pods), default=0)
     lines = []
@@ -81,7 +85,7 @@ def cluster_lines(pods: Sequence[PodLine]) -> list[str]:
     return lines
 
 
-def status_hint(found: StatusResult) -> str:
+def status_hint(found: "StatusResult") -> str:
     """Return what unready pods wait for and the command that provides it, "" if it is unknown."""
     if found.coordinator == "initial":
         return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"

@@ -1,23 +1,29 @@
 """The checks before a set sends anything: manifest, deployment and owner key must belong together."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from contrast_tasks.annotations import POD_ROLE
 from contrast_tasks.client.input_files import read_input
 from contrast_tasks.errors import MismatchError, NotAuthorised, UsageError
-from contrast_tasks.files import norm_path
+from contrast_tasks.files import norm_path, sha256_hex
 from contrast_tasks.kube.annotated import (
     Annotated,
     WorkloadRecord,
+    annotated_files,
     deployment_places,
-    load_annotated,
+    is_plainly_fit,
     load_records,
+    no_objects,
+    policies_of,
+    read_annotated,
     refuse_unfit,
 )
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.steps.project import Paths
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -25,23 +31,88 @@ if TYPE_CHECKING:
     from contrast_tasks.manifest.model import Manifest
 
 
-def deployed_objects(
-    settings: Settings, paths: Sequence[Path], say: Callable[[str], None]
-) -> Sequence[Annotated]:
-    """Return the objects of the annotated YAML; for paths of source files, those of generate's output.
+class DeployedYaml(NamedTuple):
+    """What is deployed: the policies' documents of all pods by their key in the manifest, and the objects of files that were parsed.
 
+    The Coordinator is always among the objects.
+    """
+
+    policies: Mapping[str, bytes]
+    objects: Sequence[Annotated]
+
+
+def read_deployed(
+    settings: Settings,
+    paths: Sequence[Path],
+    say: Callable[[str], None],
+    written: Iterable[Mapping[str, str]] = (),
+) -> DeployedYaml:
+    """Return what the annotated YAML has; for paths of source files, what generate's output has.
+
+    written: of each source the SHA-256 hex of all that generate wrote for it, by path, the annotated YAML first. A file that
+    is as it was written is not parsed: its policies are the documents written with it, each hashed again.
     Raises UsageError for a confidential pod without policy, or with one that does not fit the release.
     """
-    objects = load_annotated(settings, paths)
-    written = deployment_places(settings)
-    if paths and written and not any(item.carried for item in objects):
+    # Outside of a project no channel is expected.
+    recorded = {
+        next(iter(outputs)): outputs for outputs in written if outputs and settings.platform
+    }
+    policies, objects = _read(settings, paths, recorded)
+    built = deployment_places(settings)
+    if paths and built and not policies and not any(item.carried for item in objects):
         names, others = (
-            ", ".join(norm_path(path, settings.root) for path in each) for each in (paths, written)
+            ", ".join(norm_path(path, settings.root) for path in each) for each in (paths, built)
         )
         say(f"{names} has no policies, those of {others} are taken")
-        objects = load_annotated(settings)
+        policies, objects = _read(settings, (), recorded)
     refuse_unfit(objects, settings)
-    return objects
+    return DeployedYaml(policies | policies_of(objects), objects)
+
+
+def _read(
+    settings: Settings, paths: Sequence[Path], recorded: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[str, bytes], Sequence[Annotated]]:
+    """Return the policies of the files that need not be parsed, and the objects of the others."""
+    files = annotated_files(settings, paths)
+    policies: dict[str, bytes] = {}
+    others: list[Path] = []
+    for path in files:
+        outputs = recorded.get(norm_path(path, settings.root))
+        found = None if outputs is None else _policies_as_written(path, outputs, settings)
+        if found is None:
+            others.append(path)
+        else:
+            policies |= found
+    objects = read_annotated(settings, others)
+    if not objects and len(others) == len(files):
+        raise no_objects(settings, paths)
+    return policies, objects
+
+
+def _policies_as_written(
+    path: Path, outputs: Mapping[str, str], settings: Settings
+) -> dict[str, bytes] | None:
+    """Return the documents that generate wrote with a file, by their hash; None if anything differs, or it has to be parsed."""
+    paths = Paths(build=settings.build_dir, manifest=settings.manifest, channel=settings.channel)
+    file, *_ = outputs
+    pods = paths.workloads_among(outputs)
+    # A release with another channel was chosen since, or an earlier version of ours wrote it.
+    if paths.outputs(file, pods) != [*outputs]:
+        return None
+    try:
+        content = path.read_bytes()
+        is_same = sha256_hex(content) == outputs[file]
+        if not is_same or POD_ROLE.encode() in content:
+            return None
+        if not is_plainly_fit(content, len(pods), settings):
+            return None
+        documents = {
+            sha256_hex(document): document
+            for document in ((settings.root / paths.document(pod)).read_bytes() for pod in pods)
+        }
+    except OSError:
+        return None
+    return documents if documents.keys() == {outputs[paths.document(pod)] for pod in pods} else None
 
 
 def check_policies(manifest: "Manifest", policies: Mapping[str, bytes], name: str) -> None:

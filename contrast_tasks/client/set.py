@@ -4,7 +4,7 @@ The client attests the Coordinator against the manifest it is about to set. Befo
 deployment must have the same policies.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from contrast_tasks.client.before_set import (
     check_policies,
     denied_hint,
-    deployed_objects,
     differences_from_generated,
     load_owner_key,
     lock_out_warnings,
+    read_deployed,
     with_key_files,
 )
 from contrast_tasks.client.coordinator import USUAL_REACH, Coordinator, Reach
@@ -38,7 +38,6 @@ from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.client.verify import FOLDER, write_certificates
 from contrast_tasks.errors import MismatchError, NotAuthorised
 from contrast_tasks.files import sha256_hex, write_atomic
-from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
@@ -76,6 +75,7 @@ def run_set(
     paths: Sequence[Path] = (),
     expected: bytes | None = None,
     signatures: Sequence[bytes] = (),
+    written: Iterable[Mapping[str, str]] = (),
     reach: Reach = USUAL_REACH,
 ) -> SetResult:
     """Set the manifest and write the CA certificates that belong to it.
@@ -83,17 +83,16 @@ def run_set(
     coordinator: host:port; None: the local deployment's. paths: annotated YAML with the policies, or its sources; by
     default generate's output. owner_key: PEM file, called `owner_key_name` in messages; by default the first of the
     settings, if it exists. expected: the transition (32 bytes, zeros for none) that must be the latest; None: whichever is.
-    signatures: of owners over the next transition, which then need not come with an owner's key.
+    signatures: of owners over the next transition, which then need not come with an owner's key. written: see `read_deployed`.
     Raises UsageError for a given key that cannot be read; MismatchError if manifest and deployment disagree or another
     manifest is in force afterwards; NotAuthorised; EvidenceRejected; CoordinatorUnreachable; RequestRefused.
     """
     given = load_manifest(settings, manifest, is_new=True)
     given.warn_if_simulated(say)
     content, parsed, name = given
-    objects = deployed_objects(settings, paths, say)
-    policies = policies_of(objects)
-    check_policies(parsed, policies, name)
-    refuse_unhonoured(given, settings, objects, say)
+    deployed = read_deployed(settings, paths, say, written)
+    check_policies(parsed, deployed.policies, name)
+    refuse_unhonoured(given, settings, deployed.objects, say)
     differences = differences_from_generated(parsed, settings, name)
     for line in differences:
         say(f"warning: {line}")
@@ -108,7 +107,7 @@ def run_set(
         content=content,
         manifest=parsed,
         name=name,
-        policies=policies,
+        policies=deployed.policies,
         has_seedshare_owners=bool(parsed.seedshare_owner_pub_keys),
         coordinator=target.address,
         expected=expected,

@@ -105,9 +105,10 @@ def deployment_places(settings: Settings) -> tuple[Path, ...]:
     return tuple(place for place in places if place.exists())
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def annotated_files(settings: Settings, paths: Sequence[Path] = ()) -> list[Path]:
+    """Return the files of the annotated YAML, or those that `paths` names and those in its folders."""
     found: list[Path] = []
-    for path in paths:
+    for path in paths or deployment_places(settings):
         if path.is_dir():
             found += [file for file in path.rglob("*") if file.suffix in SOURCE_SUFFIXES]
         else:
@@ -120,11 +121,28 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
 
     Raises UsageError if there are none, and FindingsError for malformed YAML.
     """
+    found = read_annotated(settings, annotated_files(settings, paths))
+    if not found:
+        raise no_objects(settings, paths)
+    return found
+
+
+def no_objects(settings: Settings, paths: Sequence[Path]) -> UsageError:
+    """Return the error for annotated YAML that holds nothing."""
+    named = (norm_path(path, settings.root) for path in paths or deployment_places(settings))
+    place = ", ".join(named) or f"{settings.build_dir}/deployment"
+    return UsageError(
+        f"no Kubernetes objects in {place}", hint="run 'contrast-tasks generate' first"
+    )
+
+
+def read_annotated(settings: Settings, files: Iterable[Path]) -> tuple[Annotated, ...]:
+    """Return all objects of these files. Raises UsageError for one that cannot be read, FindingsError for malformed YAML."""
     from contrast_tasks.kube import workloads
     from contrast_tasks.kube.documents import decode, parse_documents
 
     found: list[Annotated] = []
-    for path in _files(paths or deployment_places(settings)):
+    for path in files:
         file = norm_path(path, settings.root)
         try:
             content = path.read_bytes()
@@ -151,12 +169,6 @@ def load_annotated(settings: Settings, paths: Sequence[Path] = ()) -> tuple[Anno
                     _document=document,
                 )
             )
-    if not found:
-        named = (norm_path(path, settings.root) for path in paths or deployment_places(settings))
-        place = ", ".join(named) or f"{settings.build_dir}/deployment"
-        raise UsageError(
-            f"no Kubernetes objects in {place}", hint="run 'contrast-tasks generate' first"
-        )
     return tuple(found)
 
 
@@ -206,6 +218,25 @@ def refuse_unfit(objects: Sequence[Annotated], settings: Settings) -> None:
             )
         if runtime and not settings.is_local:
             _refuse_id_block(item, settings)
+
+
+def is_plainly_fit(content: bytes, pods: int, settings: Settings) -> bool:
+    """Return whether the text alone shows that `refuse_unfit` has nothing to say of a file; False where that is not certain.
+
+    pods: how many pods got a policy of the settings' channel when the file was written as it is.
+    """
+
+    def count(name: str) -> int:
+        return content.count(name.encode())
+
+    wanted = ANNOTATIONS[settings.channel]
+    if any(count(key) != (pods if key == wanted else 0) for key in POLICY_KEYS):
+        return False
+    if settings.is_local:
+        return True
+    if settings.release.id_blocks_on(settings.platform) is None:
+        return not any(map(count, ID_PREFIXES))
+    return any(all(count(prefix + name) == pods for prefix in ID_PREFIXES) for name in SNP_PRODUCTS)
 
 
 def _refuse_id_block(item: Annotated, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """A project as the steps see it: settings, index and the places of its files. Plain data."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -67,6 +67,17 @@ class Paths(Record):
     def deployment(self, source: SourceFile) -> str:
         """Return the annotated YAML of a source."""
         return source.file if self.in_place else f"{self.build}/deployment/{source.output}"
+
+    def outputs(self, deployment: str, confidential: Sequence[str]) -> list[str]:
+        """Return every file that is made from a source, its annotated YAML first; confidential: ids of its workloads."""
+        policies = [*map(self.policy, confidential), *map(self.document, confidential)]
+        return [deployment, *map(self.record, confidential), *dict.fromkeys(policies)]
+
+    def workloads_among(self, outputs: Iterable[str]) -> list[str]:
+        """Return the ids of the workloads whose records are among outputs."""
+        folder = f"{self.build}/workloads/"
+        found = (name.removeprefix(folder) for name in outputs if name.startswith(folder))
+        return [name.removesuffix(".json") for name in found]
 
 
 class Project(Record):
@@ -257,16 +268,10 @@ class Project(Record):
         return {source.file: self._outputs_of(source) for source in self.index.files}
 
     def _outputs_of(self, source: SourceFile) -> list[str]:
-        paths = self.paths
         confidential = [
             item.id for item in self.workloads_in(source.file) if item.id in self.confidential
         ]
-        policies = [*map(paths.policy, confidential), *map(paths.document, confidential)]
-        return [
-            paths.deployment(source),
-            *map(paths.record, confidential),
-            *dict.fromkeys(policies),
-        ]
+        return self.paths.outputs(self.paths.deployment(source), confidential)
 
     @cached_property
     def expected_outputs(self) -> frozenset[str]:

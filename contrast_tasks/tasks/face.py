@@ -19,10 +19,11 @@ from doit.task import Task
 from contrast_tasks.errors import ContrastError, GraphError
 from contrast_tasks.settings.model import FILE_NAME
 from contrast_tasks.steps.project import Spec
+from contrast_tasks.tasks.database import DATABASE
 from contrast_tasks.tasks.doit_overrides import ContentChecker
 from contrast_tasks.tasks.graph import TaskDict, generate_tasks
 from contrast_tasks.tasks.reporter import Reporter
-from contrast_tasks.tasks.run import DATABASE, tasks_from
+from contrast_tasks.tasks.run import tasks_from
 from contrast_tasks.tasks.workspace import Workspace, open_workspace
 
 DODO = "dodo.py"

@@ -7,9 +7,8 @@ from typing import Any
 
 from doit.task import Task
 
-from contrast_tasks.tasks.doit_overrides import Database
+from contrast_tasks.tasks.database import DATABASE, Database
 from contrast_tasks.tasks.freshness import Fresh
-from contrast_tasks.tasks.run import DATABASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

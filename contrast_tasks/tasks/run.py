@@ -17,15 +17,9 @@ from doit.task import Stream, Task
 
 from contrast_tasks.errors import GraphError, UsageError
 from contrast_tasks.records import Record
-from contrast_tasks.tasks.doit_overrides import (
-    ContentChecker,
-    Database,
-    Dependencies,
-    ParallelRunner,
-)
+from contrast_tasks.tasks.database import DATABASE, Database
+from contrast_tasks.tasks.doit_overrides import ContentChecker, Dependencies, ParallelRunner
 from contrast_tasks.tasks.reporter import Listener, Reporter
-
-DATABASE = ".contrast/doit.db"
 
 
 class Run(Record):

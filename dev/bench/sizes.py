@@ -17,10 +17,9 @@ from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.cli.main import GC_THRESHOLD
 from contrast_tasks.client import set as set_client
-from contrast_tasks.client.before_set import deployed_objects
+from contrast_tasks.client.before_set import read_deployed
 from contrast_tasks.client.set import run_set
 from contrast_tasks.client.verify import run_verify
-from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.keys import generate_workload_owner, workload_owner_hex
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
@@ -87,10 +86,7 @@ def _measure(folder: Path, count: int) -> Iterator[Measured]:
             run_verify(settings, say=_quiet, coordinator=address)
 
         reading = _Watch(running)
-        with (
-            patch.object(set_client, "deployed_objects", reading.of(deployed_objects)),
-            patch.object(set_client, "policies_of", reading.of(policies_of)),
-        ):
+        with patch.object(set_client, "read_deployed", reading.of(read_deployed)):
             for name, call in (
                 ("set", put),
                 ("verify", verify),

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from contrast_tasks.client.before_set import deployed_objects
+from contrast_tasks.client.before_set import read_deployed
 from contrast_tasks.errors import UsageError
-from contrast_tasks.kube.annotated import policies_of
 from tests.client.test_policies_of_releases import inside, line_of, outputs, outside
 from tests.fakes.testdata import RELEASES
 
@@ -32,7 +31,7 @@ def test_a_pod_without_block_is_refused_where_the_runtime_has_none(
     path = without(release, ("_Milan", "_Genoa"), tmp_path)
 
     with pytest.raises(UsageError, match="has no annotations with an ID block") as caught:
-        policies_of(deployed_objects(inside(tmp_path, release, "metal-qemu-snp"), [path], print))
+        read_deployed(inside(tmp_path, release, "metal-qemu-snp"), [path], print)
 
     assert "its guest would start without one, and its evidence would be refused" in str(
         caught.value
@@ -54,16 +53,14 @@ def test_an_incomplete_block_is_none(tmp_path: Path, marks: tuple[str, ...]) -> 
     path = without("v1.21.0", marks, tmp_path)
 
     with pytest.raises(UsageError, match="has no annotations with an ID block"):
-        policies_of(deployed_objects(inside(tmp_path, "v1.21.0", "metal-qemu-snp"), [path], print))
+        read_deployed(inside(tmp_path, "v1.21.0", "metal-qemu-snp"), [path], print)
 
 
 @pytest.mark.parametrize("product", ["_Milan", "_Genoa"])
 def test_one_product_is_enough(tmp_path: Path, product: str) -> None:
     path = without("v1.21.0", (product,), tmp_path)
 
-    assert policies_of(
-        deployed_objects(inside(tmp_path, "v1.21.0", "metal-qemu-snp"), [path], print)
-    )
+    assert read_deployed(inside(tmp_path, "v1.21.0", "metal-qemu-snp"), [path], print).policies
 
 
 @pytest.mark.parametrize(
@@ -77,7 +74,7 @@ def test_a_block_is_refused_where_the_runtime_refuses_it(
     with pytest.raises(
         UsageError, match=rf"which release {chosen} of the runtime refuses"
     ) as caught:
-        policies_of(deployed_objects(inside(tmp_path, chosen, platform), [path], print))
+        read_deployed(inside(tmp_path, chosen, platform), [path], print)
 
     assert caught.value.where is not None
     assert caught.value.where.line == line_of(path, f"{PREFIX}guest_policy_Genoa")
@@ -86,4 +83,4 @@ def test_a_block_is_refused_where_the_runtime_refuses_it(
 def test_outside_of_a_project_nothing_is_known_of_blocks(tmp_path: Path) -> None:
     path = without("v1.21.0", ("_Milan", "_Genoa"), tmp_path)
 
-    assert policies_of(deployed_objects(outside(tmp_path), [path], print))
+    assert read_deployed(outside(tmp_path), [path], print).policies

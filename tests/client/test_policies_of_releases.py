@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contrast_tasks.client.before_set import deployed_objects
+from contrast_tasks.client.before_set import read_deployed
 from contrast_tasks.errors import UsageError
-from contrast_tasks.kube.annotated import policies_of
 from contrast_tasks.kube.documents import KubeError
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
@@ -53,8 +52,8 @@ def test_the_policies_of_annotated_yaml_are_those_of_its_manifest(
     manifest = json.loads((RELEASES / release / f"{platform}.json").read_text())
     paths = outputs(release, platform)
 
-    without_project = policies_of(deployed_objects(outside(tmp_path), paths, print))
-    in_project = policies_of(deployed_objects(inside(tmp_path, release, platform), paths, print))
+    without_project = read_deployed(outside(tmp_path), paths, print).policies
+    in_project = read_deployed(inside(tmp_path, release, platform), paths, print).policies
 
     assert sorted(without_project) == sorted(manifest["Policies"])
     assert in_project == without_project
@@ -112,7 +111,7 @@ def test_a_policy_of_another_channel_is_refused_at_its_line(
     settings = inside(tmp_path, chosen, "metal-qemu-snp")
 
     with pytest.raises(UsageError) as caught:
-        policies_of(deployed_objects(settings, paths, print))
+        read_deployed(settings, paths, print)
 
     assert message in str(caught.value)
     assert caught.value.where is not None
@@ -145,10 +144,10 @@ def test_a_pod_without_annotation_is_refused_by_name(
     changed = without_annotation(path, "egressonly", tmp_path)
 
     with pytest.raises(UsageError, match=f"Deployment/egressonly has no annotation {wanted} of"):
-        policies_of(deployed_objects(inside(tmp_path, release, "metal-qemu-snp"), [changed], print))
+        read_deployed(inside(tmp_path, release, "metal-qemu-snp"), [changed], print)
     (tmp_path / "contrast.toml").unlink()
     with pytest.raises(UsageError, match=f"has no annotation {POLICY} or {INITDATA};"):
-        policies_of(deployed_objects(outside(tmp_path), [changed], print))
+        read_deployed(outside(tmp_path), [changed], print)
 
 
 def test_a_damaged_annotation_is_refused_at_its_line(tmp_path: Path) -> None:
@@ -157,7 +156,7 @@ def test_a_damaged_annotation_is_refused_at_its_line(tmp_path: Path) -> None:
     place.write_text(text.replace("cc_init_data: H4sI", "cc_init_data: H4sJ", 1))
 
     with pytest.raises(UsageError, match="cc_init_data: found damaged gzip") as caught:
-        policies_of(deployed_objects(outside(tmp_path), [place], print))
+        read_deployed(outside(tmp_path), [place], print)
 
     assert str(caught.value.where) == f"app.yml:{line_of(place, INITDATA)}"
 
@@ -167,7 +166,7 @@ def test_yaml_that_is_no_text_is_refused_at_its_line(tmp_path: Path) -> None:
     file.write_bytes(b"kind: Pod\nmetadata: \xff\n")
 
     with pytest.raises(KubeError) as caught:
-        deployed_objects(outside(tmp_path), [file], print)
+        read_deployed(outside(tmp_path), [file], print)
 
     (finding,) = caught.value.findings
     assert (finding.where.file, finding.where.line) == ("app.yml", 2)

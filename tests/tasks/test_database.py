@@ -5,7 +5,7 @@ import pytest
 from doit.dependency import JSONCodec, SqliteDB
 
 from contrast_tasks.errors import GraphError
-from contrast_tasks.tasks.doit_overrides import Database
+from contrast_tasks.tasks.database import Database, recorded_outputs
 
 
 def test_what_is_set_is_there_after_dump(tmp_path: Path) -> None:
@@ -134,3 +134,31 @@ def test_a_record_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         database.dump()
 
     assert name in str(caught.value)
+
+
+def test_outputs_of_a_group_are_known_by_their_digests(tmp_path: Path) -> None:
+    path = tmp_path / "doit.db"
+    database = Database(str(path))
+    states = {"b.yml": [1, 2, 3, 4, "0a"], "a.json": [1, 2, 3, 5, "0b"]}
+    for task in ("output:x.yml", "outputs", "check"):
+        database.set(task, "_values_:", {"outputs": states})
+    database.dump()
+
+    found = recorded_outputs(path, "output")
+
+    assert found == [{"b.yml": "0a", "a.json": "0b"}]
+    assert [*found[0]] == ["b.yml", "a.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no database at all" * 100], ids=["absent", "empty", "damaged"]
+)
+def test_of_a_record_that_cannot_be_read_no_outputs_are_known(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "doit.db"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert recorded_outputs(path, "output") == []
+    assert path.exists() == (content is not None)

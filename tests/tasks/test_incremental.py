@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks.client.before_set import read_deployed
 from contrast_tasks.files import sha256_hex
 from contrast_tasks.policy.rules import compact_rules
+from contrast_tasks.settings.load import load_settings
+from contrast_tasks.tasks.database import DATABASE, recorded_outputs
 from tests.fakes.commands import Shown, Terminal
 from tests.fakes.sweeps import rest_swept
 from tests.fakes.workloads import (
@@ -63,6 +66,19 @@ def test_the_first_run_does_everything(terminal: Terminal, project: FakeProject)
         "build/workloads/StatefulSet.coordinator.json",
         "manifest.json",
     ]
+
+
+def test_set_parses_nothing_that_generate_wrote_but_the_coordinator(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    _generate(terminal)
+    settings = load_settings(project.root, environ={})
+    manifest = json.loads(project.read("manifest.json"))
+
+    found = read_deployed(settings, (), print, recorded_outputs(project.root / DATABASE, "output"))
+
+    assert {item.where.file for item in found.objects} == {"build/deployment/coordinator.yml"}
+    assert found.policies.keys() == manifest["Policies"].keys()
 
 
 def test_the_manifest_names_every_policy_by_its_hash(

@@ -99,9 +99,10 @@ def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
 def _linted(workspace: "Workspace", least: Severity, database: str | None = None) -> Report:
     from contrast_tasks.steps.ignored import unused
     from contrast_tasks.steps.locked import unlocked
-    from contrast_tasks.tasks.database import DATABASE, run_tasks
+    from contrast_tasks.tasks.database import DATABASE
     from contrast_tasks.tasks.face import load_tasks
     from contrast_tasks.tasks.pipeline import passed_findings
+    from contrast_tasks.tasks.run import run_tasks
 
     selected = ["sources", "lock", "workload"]
     run = run_tasks(load_tasks(workspace), selected, database=database or DATABASE)

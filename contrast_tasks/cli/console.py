@@ -23,13 +23,14 @@ FORMS = {
     "sarif": "sarif",
     "junit": "junit",
     "github": "github",
+    "gitlab": "gitlab",
 }
 
 
 class Console:
     """The output of one command line.
 
-    form: one of FORMS; json, sarif and junit are one document at the end, events is a stream of lines.
+    form: one of FORMS; json, sarif, junit and gitlab are one document at the end, events is a stream of lines.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The outcome of a command, from which text, JSON, SARIF, JUnit and annotations are rendered."""
+"""The outcome of a command, from which text, JSON, SARIF, JUnit, annotations and GitLab's report are rendered."""
 
 import os
 from collections import Counter
@@ -159,8 +159,8 @@ def counted(findings: Iterable[Finding]) -> str:
 
 
 def in_checkout(file: str) -> str:
-    """Return a file of the project, which is the working directory, as GitHub looks for it: relative to what was checked out."""
-    workspace = os.environ.get("GITHUB_WORKSPACE")
+    """Return a file of the project, which is the working directory, as GitHub and GitLab look for it: relative to what was checked out."""
+    workspace = os.environ.get("GITHUB_WORKSPACE") or os.environ.get("CI_PROJECT_DIR")
     if not workspace or not Path.cwd().is_relative_to(Path(workspace).resolve()):
         return file
     return Path(os.path.relpath(file, Path(workspace).resolve())).as_posix()

@@ -217,7 +217,7 @@ def test_a_job_of_gitlab_finds_all_in_the_image(tool: Tool, tmp_path: Path) -> N
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "/usr/local/bin/contrast-tasks"), (
         done.stderr
     )
-    reports = [*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]]
+    reports = [*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()]
     assert [name for name in reports if name not in done.stdout] == []
 
 

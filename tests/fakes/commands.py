@@ -44,7 +44,7 @@ def quiet_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Take the machine's own settings out of the test's environment, and give it a cache of its own."""
     for name in [name for name in os.environ if name.startswith("CONTRAST_")]:
         patch.delenv(name)
-    for name in ("GITHUB_ACTIONS", "GITHUB_WORKSPACE"):
+    for name in ("GITHUB_ACTIONS", "GITHUB_WORKSPACE", "CI_PROJECT_DIR"):
         patch.delenv(name, raising=False)
     patch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "no-registries.conf"))
     patch.setenv("NO_COLOR", "1")

@@ -19,7 +19,7 @@ from contrast_tasks.errors import (
 )
 from contrast_tasks.findings import Finding, FindingsError, Severity, worst_exit_code
 from contrast_tasks.manifest.validate import ManifestError
-from contrast_tasks.report import document, events, github, junit, sarif
+from contrast_tasks.report import document, events, github, gitlab, junit, sarif
 from contrast_tasks.report.model import (
     Failure,
     Report,
@@ -202,6 +202,52 @@ def test_sarif_leaves_out_a_region_it_does_not_know() -> None:
     assert result["locations"][0]["physicalLocation"] == {
         "artifactLocation": {"uri": "a%20b.yml", "uriBaseId": "%SRCROOT%"}
     }
+
+
+def test_gitlab_has_an_entry_per_finding_and_per_error() -> None:
+    """Members as GitLab documents them for its Code Quality report."""
+    entries = json.loads(gitlab.render(FULL))
+
+    assert json.loads(gitlab.render(EMPTY)) == []
+    assert [{**each, "fingerprint": len(each["fingerprint"])} for each in entries] == [
+        {
+            "description": text,
+            "check_name": name,
+            "fingerprint": 64,
+            "severity": severity,
+            "location": {"path": path, "lines": {"begin": line}},
+        }
+        for name, severity, text, path, line in (
+            ("G030/memory-limit", "major", "found a; set both", "web.yml", 3),
+            ("G040/mesh-unused-egress", "info", "found a; set both", "z.yml", 3),
+            ("ImageError", "blocker", "no image; lock it", "x", 1),
+        )
+    ]
+
+
+def test_a_fingerprint_of_gitlab_is_that_of_the_finding_and_not_of_its_line() -> None:
+    def fingerprints(*found: Finding) -> list[str]:
+        report = Report(command="lint", findings=found)
+        return [each["fingerprint"] for each in json.loads(gitlab.render(report))]
+
+    before = fingerprints(finding(line=3), finding(line=9), finding(message="found b"))
+
+    assert fingerprints(finding(line=4), finding(line=30), finding(message="found b")) == before
+    assert len(set(before)) == 3
+    assert fingerprints(finding(file="other.yml"))[0] not in before
+
+
+def test_a_file_is_named_from_the_root_of_what_gitlab_checked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop").mkdir()
+    monkeypatch.chdir(tmp_path / "shop")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    monkeypatch.setenv("CI_PROJECT_DIR", str(tmp_path))
+
+    [entry] = json.loads(gitlab.render(Report(command="lint", findings=(finding(),))))
+
+    assert entry["location"]["path"] == "shop/web.yml"
 
 
 def test_junit_counts_cases_failures_errors_and_skipped() -> None:

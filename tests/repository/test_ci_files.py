@@ -1,5 +1,6 @@
 """What others' repositories take from this one: hooks of pre-commit, the action, the jobs of GitLab; each is run as its service runs it."""
 
+import json
 import os
 import re
 import shlex
@@ -212,4 +213,6 @@ def test_the_jobs_of_gitlab_write_their_reports(project: FakeProject, tmp_path: 
     (sarif,), junit = job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]
     assert "broken.yml" in (project.root / sarif).read_text()
     assert "<failure" in (project.root / junit).read_text()
+    quality = json.loads((project.root / job["artifacts"]["reports"]["codequality"]).read_text())
+    assert {each["location"]["path"] for each in quality} == {"deployment/broken.yml"}
     assert job["artifacts"]["when"] == "always"

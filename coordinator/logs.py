@@ -6,6 +6,7 @@ docs/internals/coordinator.md 10.3. Records carry digests and generations, never
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -69,6 +70,28 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
+class LineHandler(logging.Handler):
+    """Writes each record as a whole by one call, so threads need not wait for each other; `descriptor`: where to."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Write a record that the filters let through, without the lock of other handlers."""
+        passed = bool(self.filter(record))
+        if passed:
+            self.emit(record)
+        return passed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            os.write(self._descriptor, (self.format(record) + "\n").encode())
+        except Exception:  # noqa: BLE001  # as any handler: what is logged must not fail for the log
+            self.handleError(record)
+
+
 def configure(environ: Mapping[str, str]) -> None:
     """Send all records to stderr, in the format and from the level that the environment names, and say which variables nothing reads.
 
@@ -76,7 +99,7 @@ def configure(environ: Mapping[str, str]) -> None:
     """
     level = _choice(environ, LOG_LEVEL, "info", tuple(_LEVELS))
     form = _choice(environ, LOG_FORMAT, "json", _FORMATS)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr.fileno())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

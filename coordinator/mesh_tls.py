@@ -1,6 +1,6 @@
 """TLS for workloads that have a certificate of the mesh CA: both sides show one of the state in force, or there is no connection.
 
-Every connection has its own context and certificate, so that nothing of an earlier one, a ticket or session, is resumed.
+A context belongs to one state, so that no session of a client of another one is resumed; there are no tickets.
 Source: docs/internals/coordinator.md 7.1, 11.
 """
 
@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from cryptography import x509
@@ -28,6 +29,8 @@ from coordinator.state import Guard, State
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 # The first byte of a record of TLS that belongs to a handshake. Source: RFC 8446, 5.1.
 _HANDSHAKE = b"\x16"
+# Certificates live longer; and a session that is resumed is no older than OpenSSL's 5 minutes.
+_CONTEXT_LIFETIME = timedelta(minutes=5)
 _SECRET_ID = x509.ObjectIdentifier(OID_WORKLOAD_SECRET_ID)
 
 
@@ -36,6 +39,14 @@ class Peer(NamedTuple):
 
     state: State
     secret_id: str
+
+
+class _Made(NamedTuple):
+    """A context for the handshakes of a state, and when it was made."""
+
+    state: State
+    moment: datetime
+    context: ssl.SSLContext
 
 
 class MeshTls:
@@ -49,6 +60,7 @@ class MeshTls:
         key = ec.generate_private_key(ec.SECP256R1())
         self._spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self._made: _Made | None = None
 
     def __call__(self, link: socket.socket) -> tuple[socket.socket, object]:
         """Return the connection inside TLS, and the Peer.
@@ -76,6 +88,18 @@ class MeshTls:
             raise
 
     def _context(self, state: State) -> ssl.SSLContext:
+        """Return the context of a state: to make one takes longer than a handshake, and strangers can ask for those."""
+        made, now = self._made, self._guard.now()
+        if (
+            made is None
+            or made.state is not state
+            or not made.moment <= now < made.moment + _CONTEXT_LIFETIME
+        ):
+            # Two threads may both make one; either will do.
+            made = self._made = _Made(state, now, self._new_context(state))
+        return made.context
+
+    def _new_context(self, state: State) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(_CIPHERS)

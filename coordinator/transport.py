@@ -8,6 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -66,6 +67,8 @@ Handler = Callable[[Any, PeerIdentity, Guard], Any]
 # Descriptors for everything but connections: libraries, the store, gRPC, probes.
 _OTHER_DESCRIPTORS = 256
 _LISTENERS = 2
+# Calls of the mesh API compute all the time, and use no store: more at once would only wait for each other.
+_MESH_CALLS = 4
 
 MakeValidators = Callable[[State], Validators]
 
@@ -195,7 +198,7 @@ def serve_mesh_api(
         issuer=issuer,
         require_client=MeshGate(context.guard, make_validators),
         clock=context.guard.now,
-        limits=limits(),
+        limits=replace(limits(), calls=_MESH_CALLS),
         on_refused=partial(count_refused, context, "mesh"),
         options=MESH_SERVER_OPTIONS,
     )

@@ -6,6 +6,8 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from OpenSSL import SSL
 
@@ -23,18 +25,18 @@ _HELLO_READ_BYTES = 16 * 1024
 class Link(asyncio.BufferedProtocol):
     """One client connection: a handshake in `task`, then a pump that the two transports drive."""
 
-    transport: asyncio.Transport
-    task: asyncio.Task[None]
-    address: str
-    waits_since: float
     idle_since: float = math.inf
-    _peer_address: str | None
+    _transport: asyncio.Transport
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, peer: tuple[Any, ...]) -> None:
         self._service = service
+        self._peer_address = _without_zone(peer[0])
+        self.peer = joined(self._peer_address, peer[1])
+        self.address = network_of(self._peer_address)
+        self.waits_since = asyncio.get_running_loop().time()
         self._inbox = bytearray()
         self._arrived = asyncio.Event()
-        self._ended = False
+        self._connected = self._ended = False
         self._session: ServerSession | None = None
         self._plain: _PlainSide | None = None
         self._name = ""
@@ -42,18 +44,19 @@ class Link(asyncio.BufferedProtocol):
         self._done = asyncio.Event()
         self._lingering: asyncio.TimerHandle | None = None
 
+    def begin(self, connection: socket.socket) -> None:
+        """Serve the accepted connection in a task of its own."""
+        connection.setblocking(False)  # noqa: FBT003  # the socket API has it so
+        # asyncio does that only for sockets that name their protocol; accepted ones do not.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.task = asyncio.get_running_loop().create_task(self._run(connection))
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake, unless there are too many connections already."""
+        """Take the transport, unless the place was given to somebody else meanwhile."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise for stream sockets
-        self.transport = transport
-        self.waits_since = asyncio.get_running_loop().time()
-        self._peer_address = _address(transport)
-        self.address = network_of(self._peer_address or "")
-        if not self._service.admit(self):
-            self._ended = True
+        self._transport, self._connected = transport, True
+        if self._ended:
             transport.abort()
-            return
-        self.task = asyncio.get_running_loop().create_task(self._run())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
         """Return the listener's buffer: bytes are taken out of it before the next connection reads."""
@@ -69,7 +72,7 @@ class Link(asyncio.BufferedProtocol):
         self._inbox += data
         self._arrived.set()
         if len(self._inbox) > self._service.limits.hello_bytes:
-            self.transport.pause_reading()
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Close: half-open connections have no use here."""
@@ -104,18 +107,25 @@ class Link(asyncio.BufferedProtocol):
             self._plain.transport.abort()
         self._arrived.set()
         self._done.set()
-        self.transport.close()
-        # Unsent bytes for a peer that does not read must not stay in memory.
-        self._lingering = asyncio.get_running_loop().call_later(_LINGER_S, self.transport.abort)
+        if self._connected:
+            self._transport.close()
+            # Unsent bytes for a peer that does not read must not stay in memory.
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(_LINGER_S, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close both sockets at once, whatever is not sent yet."""
+        self.close()
+        if self._connected:
+            self._transport.abort()
 
     def give_up(self, reason: Exception) -> None:
         """End the connection from our side and log the reason."""
         self._service.left(self)
-        peer = _peer(self.transport)
         if self._plain is None:
-            self._service.refused(reason, peer)
+            self._service.refused(reason, self.peer)
         else:
-            self._service.log("closed a connection of %s: %s", peer, reason)
+            self._service.log("closed a connection of %s: %s", self.peer, reason)
         self.close()
 
     def encrypt(self, data: bytes) -> None:
@@ -129,6 +139,14 @@ class Link(asyncio.BufferedProtocol):
             return
         self._flush()
 
+    def pause_reading(self) -> None:
+        """Stop reading from the peer while the backend does not read."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the peer again."""
+        self._transport.resume_reading()
+
     def end_of_backend(self) -> None:
         """End the TLS session and close."""
         if not self._ended and self._session is not None:
@@ -140,22 +158,23 @@ class Link(asyncio.BufferedProtocol):
                 self._flush()
         self.close()
 
-    async def _run(self) -> None:
-        service = self._service
-        peer = _peer(self.transport)
+    async def _run(self, connection: socket.socket) -> None:
+        service, loop = self._service, asyncio.get_running_loop()
         try:
             async with asyncio.timeout(service.limits.handshake_s):
+                await loop.connect_accepted_socket(lambda: self, connection)
                 session, identity = await self._handshake()
             service.finished(self)
             await self._connect_backend(session, identity)
             await self._done.wait()
         except TimeoutError:
-            service.refused(TooSlow("the handshake took too long"), peer)
+            service.refused(TooSlow("the handshake took too long"), self.peer)
         except Exception as err:  # noqa: BLE001  # the outermost handler of a connection
             if not self._ended or not isinstance(err, ConnectionError):
-                service.refused(err, peer)
+                service.refused(err, self.peer)
             # Last, so that log and counters have the reason when the peer receives the alert.
-            self.transport.write(self._alert)
+            if self._alert:
+                self._transport.write(self._alert)
         finally:
             self.close()
             service.left(self)
@@ -172,10 +191,11 @@ class Link(asyncio.BufferedProtocol):
                 continue
             received = bytes(self._inbox)
             self._inbox.clear()
-            self.transport.resume_reading()
+            self._transport.resume_reading()
             waited_since, self.waits_since = self.waits_since, math.inf
-            session, complete, answer, error = await loop.run_in_executor(
-                self._service.executor, _step, session, self._service.new_session, received
+            step = partial(_step, session, self._service.new_session, received)
+            session, complete, answer, error = await asyncio.wrap_future(
+                self._service.turns.submit(self.address, step)
             )
             # Only an answer of ours begins another wait: single bytes that lead to none are no progress.
             self.waits_since = loop.time() if answer else waited_since
@@ -183,7 +203,7 @@ class Link(asyncio.BufferedProtocol):
                 self._alert = answer
                 raise error
             if answer:
-                self.transport.write(answer)
+                self._transport.write(answer)
             if complete and session is not None and session.identity is not None:
                 return session, session.identity
 
@@ -230,7 +250,7 @@ class Link(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         waiting = self._session.pending() if self._session is not None else b""
         if waiting:
-            self.transport.write(waiting)
+            self._transport.write(waiting)
 
 
 class _PlainSide(asyncio.Protocol):
@@ -249,10 +269,10 @@ class _PlainSide(asyncio.Protocol):
         self._link.encrypt(data)
 
     def pause_writing(self) -> None:
-        self._link.transport.pause_reading()
+        self._link.pause_reading()
 
     def resume_writing(self) -> None:
-        self._link.transport.resume_reading()
+        self._link.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._link.end_of_backend()
@@ -271,18 +291,7 @@ def _step(
     return session, complete, session.pending(), None
 
 
-def _peer(transport: asyncio.Transport) -> str:
-    """Return the peer's address and port, as they are logged."""
-    address = _address(transport)
-    return (
-        joined(address, transport.get_extra_info("peername")[1]) if address else "a peer that left"
-    )
-
-
-def _address(transport: asyncio.Transport) -> str | None:
+def _without_zone(host: str) -> str:
     """Return the peer's IP address without a zone; IPv4 inside IPv6 as IPv4."""
-    found = transport.get_extra_info("peername")
-    if not found:
-        return None
-    address = ipaddress.ip_address(found[0].partition("%")[0])
+    address = ipaddress.ip_address(host.partition("%")[0])
     return str(getattr(address, "ipv4_mapped", None) or address)

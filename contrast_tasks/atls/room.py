@@ -1,14 +1,16 @@
-"""Places for connections, shared fairly among the addresses that ask for them.
+"""Places and turns for connections, shared fairly among the addresses that ask for them.
 
 Whoever holds many places loses one when somebody with fewer asks; among equals, who has waited too long does; and nobody holds more
 than three quarters. So no address can keep others out, however many connections it opens and whatever it sends on them.
 """
 
 import math
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from ipaddress import IPv6Address
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Guest(Protocol):
@@ -18,6 +20,7 @@ class Guest(Protocol):
 
 
 Held = TypeVar("Held", bound=Guest)
+Result = TypeVar("Result")
 
 
 class Room(Generic[Held]):
@@ -74,6 +77,40 @@ class Room(Generic[Held]):
 
     def _of(self, address: str) -> list[Held]:
         return [guest for guest in self._guests if guest.address == address]
+
+
+class Turns:
+    """Runs calls on the threads of an executor, for one address after the other.
+
+    So nobody waits for more than one call of each other address, however many an address asks for.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
+
+    def submit(self, address: str, call: Callable[[], Result]) -> "Future[Result]":
+        """Return the future result of a call for an address."""
+        future: Future[Result] = Future()
+        with self._lock:
+            self._waiting.setdefault(address, deque()).append((future, call))
+        self._executor.submit(self._run_next)
+        return future
+
+    def _run_next(self) -> None:
+        with self._lock:
+            address = next(iter(self._waiting))
+            calls = self._waiting.pop(address)
+            future, call = calls.popleft()
+            if calls:
+                self._waiting[address] = calls  # behind all others
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(call())
+        except BaseException as err:  # noqa: BLE001  # whoever waits for the result raises it
+            future.set_exception(err)
 
 
 def network_of(address: str) -> str:

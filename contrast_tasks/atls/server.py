@@ -36,7 +36,6 @@ _SOCKET_NAME = "grpc.sock"
 _LIMITS = Limits()
 # What does not fit has to try again, after a second at the earliest; the kernel may allow less.
 _BACKLOG = 4096
-_MAX_WORKERS = 16
 
 
 class AtlsServer:
@@ -122,7 +121,7 @@ def serve(
     listener = _bind(*listen)
     folder = Path(tempfile.mkdtemp(prefix="contrast-atls-"))  # 0700
     registry = Registry()
-    workers = ThreadPoolExecutor(_MAX_WORKERS, thread_name_prefix="atls-rpc")
+    workers = ThreadPoolExecutor(limits.calls, thread_name_prefix="atls-rpc")
     try:
         grpc_server = grpc.server(
             workers, interceptors=[RequireIdentity(registry)], options=options

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from contrast_tasks.atls.errors import NoRoom, TooSlow
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.room import Room
+from contrast_tasks.atls.room import Room, Turns
 from contrast_tasks.atls.session import READ_BYTES, ServerSession
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ class Limits:
     a handshake that has waited `stalled_s` for its peer, or a connection on which nothing came for `idle_s`; if there is none the
     newcomer is closed at once.
     hello_bytes: the most that a peer may send ahead of its handshake step.
-    threads: the number of handshake steps that run in parallel. lines_per_s: the most that is logged about refused peers.
+    threads: the number of handshake steps that run in parallel; calls: that of calls that are answered in parallel.
+    lines_per_s: the most that is logged about refused peers.
     """
 
     handshake_s: float = 25.0
@@ -38,6 +39,7 @@ class Limits:
     hello_bytes: int = 32 * 1024
     lines_per_s: int = 10
     threads: int = 8
+    calls: int = 16
 
 
 def affordable(descriptors: int) -> Limits:
@@ -52,9 +54,10 @@ def affordable(descriptors: int) -> Limits:
 class Connection(Protocol):
     """What a service needs of a connection."""
 
-    transport: asyncio.Transport
     address: str
     """Whose it is, as `room.network_of` returns it."""
+    peer: str
+    """Whose it is for people: IP address and port."""
     waits_since: float
     """During the handshake: the loop's time since which the peer owes us its part, infinity while a step of ours runs."""
     idle_since: float
@@ -64,7 +67,10 @@ class Connection(Protocol):
         """End the connection from our side and log the reason."""
 
     def close(self) -> None:
-        """Close both sockets."""
+        """Close both sockets, ours to the peer once it has what was sent."""
+
+    def abort(self) -> None:
+        """Close both sockets at once."""
 
 
 class Service:
@@ -93,6 +99,7 @@ class Service:
         self.handshaking: Room[Connection] = Room(
             limits.handshakes, since=lambda one: one.waits_since, patience_s=limits.stalled_s
         )
+        self.turns = Turns(executor)
         self._on_refused = on_refused
         self._lines = LogRate(limits.lines_per_s)
         self._telling: asyncio.TimerHandle | None = None
@@ -104,7 +111,7 @@ class Service:
         now = asyncio.get_running_loop().time()
         for room, leave in ((self.handshaking, _end_stalled), (self.connections, _end_idle)):
             if not room.make_place(connection.address, now, leave):
-                self.refused(NoRoom("too many connections at a time"), connection.address)
+                self.refused(NoRoom("too many connections at a time"), connection.peer)
                 return False
         self.connections.add(connection)
         self.handshaking.add(connection)

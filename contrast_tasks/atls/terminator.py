@@ -23,7 +23,6 @@ class Terminator:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._listener: socket.socket | None = None
-        self._adoptions: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a listening, non-blocking socket.
@@ -46,7 +45,7 @@ class Terminator:
             if self._listener is None:
                 return
             try:
-                connection, _address = self._listener.accept()
+                connection, peer = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as err:
@@ -55,23 +54,16 @@ class Terminator:
                 loop.remove_reader(self._listener.fileno())
                 loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
                 return
-            task = loop.create_task(self._adopt(connection))
-            self._adoptions.add(task)
-            task.add_done_callback(self._adoptions.discard)
+            link = Link(self._service, peer)
+            # Who finds no place costs as little as possible: others wait in the kernel's queue.
+            if self._service.admit(link):
+                link.begin(connection)
+            else:
+                connection.close()
 
     def _accept_again(self) -> None:
         if self._listener is not None:
             asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
-
-    async def _adopt(self, connection: socket.socket) -> None:
-        try:
-            connection.setblocking(False)  # noqa: FBT003  # the socket API has it so
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: Link(self._service), connection)
-        except OSError as err:
-            _LOG.warning("lost a connection right after accepting it: %s", err)
-            connection.close()
 
     async def close(self) -> None:
         """Close the listening socket and every connection, and wait until all of them are gone.
@@ -82,8 +74,7 @@ class Terminator:
         self._service.stop()
         self.stop_accepting()
         for connection in list(self._service.connections):
-            connection.close()
-            connection.transport.abort()
+            connection.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
         await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn

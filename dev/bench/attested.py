@@ -6,6 +6,7 @@ CONTRAST_BENCH_CERTIFICATES is how many certificates are issued before its memor
 import hashlib
 import itertools
 import json
+import math
 import os
 import subprocess
 import threading
@@ -32,6 +33,7 @@ from contrast_tasks.releases.choose import newest_with
 from contrast_tasks.variables import BENCH_CERTIFICATES
 from dev.bench.timing import Measured, environment, python
 from dev.checkout import ROOT
+from tests.fakes.flood import CONNECTIONS, flood
 
 _POLICIES = (b"package agent_policy # coordinator\n", b"package agent_policy # web\n")
 _HASHES = tuple(hashlib.sha256(policy).hexdigest() for policy in _POLICIES)
@@ -42,10 +44,11 @@ _CERTIFICATES = int(os.environ.get(BENCH_CERTIFICATES, "10000"))
 
 
 class Running(NamedTuple):
-    """A Coordinator: the ports of its two APIs, and its process."""
+    """A Coordinator: the ports of its two APIs and of its probes, and its process."""
 
     user: int
     mesh: int
+    http: int
     process: subprocess.Popen[str]
 
     def processor_s(self) -> float:
@@ -108,6 +111,8 @@ def measure_attested(folder: Path) -> Iterator[Measured]:
         )
         yield from _measure_crowd(lambda: certify(running))
         yield from _measure_kept(lambda: dial(running), running)
+        honest = (lambda: verify(running).close(), lambda: certify(running))
+        yield from _measure_flood(honest, running)
     with ExitStack() as stack:
         replicas = []
         for number in range(3):
@@ -183,6 +188,23 @@ def _measure_kept(dial: Callable[[], AtlsChannel], running: Running) -> Iterator
         )
 
 
+def _measure_flood(honest: Sequence[Callable[[], None]], running: Running) -> Iterator[Measured]:
+    """Yield how long honest peers take while hostile connections come, and while they are held; half of the machine is theirs."""
+    times = []
+    with flood((running.user, running.mesh, running.http)) as is_open:
+        end = math.inf
+        while time.perf_counter() < end:
+            for call in honest:
+                began = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - began)
+            if is_open.is_set():
+                end = min(end, began + _SECONDS)
+    name = f"an honest peer, {CONNECTIONS} hostile connections"
+    yield Measured(name=f"{name}, p50", value=sorted(times)[len(times) // 2] * 1000)
+    yield Measured(name=f"{name}, longest", value=max(times) * 1000, budget="2000 ms")
+
+
 def _ask_over(channels: Sequence[grpc.Channel], count: int) -> list[float]:
     """Ask for certificates over all connections at once, on each as soon as there is an answer; return the seconds each took."""
     times: list[float] = []
@@ -254,7 +276,7 @@ def running_coordinator(
                 break
         # A full pipe would block the Coordinator.
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield Running(line["user_api"], line["mesh_api"], process)
+        yield Running(line["user_api"], line["mesh_api"], line["http"], process)
     finally:
         process.terminate()
         process.wait(timeout=30)

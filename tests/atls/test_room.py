@@ -2,14 +2,17 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import Mock
 
 import pytest
 
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.room import Room, network_of
+from contrast_tasks.atls.room import Room, Turns, network_of
 from contrast_tasks.atls.service import Limits, LogRate, Service, affordable
 
 
@@ -127,6 +130,31 @@ def test_a_listener_has_two_descriptors_for_each_connection(
     limits = affordable(descriptors)
 
     assert (limits.connections, limits.handshakes) == (connections, handshakes)
+
+
+def test_turns_go_from_address_to_address() -> None:
+    order: list[str] = []
+    with ThreadPoolExecutor(1) as one_thread:
+        turns, held = Turns(one_thread), threading.Event()
+        first = turns.submit("a", held.wait)
+        asked = [
+            turns.submit(address, partial(order.append, f"{address}{number}"))
+            for address, count in (("a", 3), ("b", 2), ("c", 1))
+            for number in range(count)
+        ]
+        asked[1].cancel()
+        held.set()
+        first.result()
+
+    assert order == ["a0", "b0", "c0", "b1", "a2"]
+
+
+def test_what_a_turn_raises_is_raised_where_its_result_is_asked_for() -> None:
+    with ThreadPoolExecutor(1) as one_thread:
+        failed = Turns(one_thread).submit("a", partial(int, "x"))
+
+        with pytest.raises(ValueError, match="invalid literal"):
+            failed.result()
 
 
 def test_lines_beyond_the_rate_are_counted_and_not_logged() -> None:

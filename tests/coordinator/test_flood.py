@@ -3,12 +3,11 @@
 import contextlib
 import http.client
 import os
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +25,6 @@ from tests.coordinator.test_process import (
     AS_ROOT,
     COORDINATOR_HASH,
     POLICIES,
-    ROOT,
     WEB_POLICY,
     Running,
     make_manifest,
@@ -35,10 +33,10 @@ from tests.coordinator.test_process import (
     user_api,
 )
 from tests.fakes.coordinator import Caller
+from tests.fakes.flood import flood
 
 pytestmark = pytest.mark.e2e
 
-CONNECTIONS, ADDRESSES = 10_000, 40
 ROUNDS = 3
 # Two listeners with 256 handshakes each, three with 64 connections.
 PLACES = 2 * 256 + 3 * 64
@@ -234,31 +232,6 @@ def environment(folder: Path) -> dict[str, str]:
         "CONTRAST_EVIDENCE": f"simulated:{folder / 'processor'}",
         "CONTRAST_HOST_DATA": COORDINATOR_HASH,
     }
-
-
-@contextmanager
-def flood(ports: Iterable[object]) -> Iterator[threading.Event]:
-    """Attack the ports; yields what is set as soon as all connections were opened."""
-    words = map(str, (CONNECTIONS, ADDRESSES, *ports))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.flood", *words],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    told, is_open = process.stdout, threading.Event()
-    waiting = threading.Thread(target=lambda: told.readline() and is_open.set())
-    waiting.start()
-    try:
-        yield is_open
-        waiting.join()
-        assert int(process.communicate(timeout=60)[0]) >= CONNECTIONS
-    finally:
-        process.kill()
-        waiting.join()
-        process.communicate()
 
 
 def ask(port: int, path: str, wanted: int) -> None:

@@ -79,7 +79,7 @@ def test_an_unknown_choice_names_variable_and_choices(name: str, value: str, wan
         configure({name: value})
 
 
-def test_records_go_to_stderr_in_the_chosen_form(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_go_to_stderr_in_the_chosen_form(capfd: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -96,7 +96,7 @@ def test_records_go_to_stderr_in_the_chosen_form(capsys: pytest.CaptureFixture[s
         root.handlers[:] = handlers
         root.setLevel(level)
 
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.out == ""
     assert "not shown" not in captured.err
     unread, shown = captured.err.splitlines()

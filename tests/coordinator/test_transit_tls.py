@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -248,27 +249,41 @@ def test_fault_17_2_a_coordinator_without_a_dns_name_makes_handshakes_all_the_sa
     listener.stop()
 
 
-def test_the_servers_certificate_is_issued_for_each_handshake_with_one_key(
-    listener: HttpListener, web: Workload
+def test_the_servers_certificate_is_issued_for_each_state_and_every_five_minutes_with_one_key(
+    tmp_path: Path,
 ) -> None:
-    found = []
-    for _ in range(2):
+    moment = datetime.now(UTC)
+    guard = make_guard(lambda: moment)
+    put(guard)
+    listener = start(guard)
+
+    def shown() -> x509.Certificate:
+        web = certify(guard, tmp_path / "web")
         with connect(listener.port, trusting(web)) as link:
             der = link.getpeercert(binary_form=True)
-            assert der is not None
-            found.append(x509.load_der_x509_certificate(der))
+        assert der is not None
+        return x509.load_der_x509_certificate(der)
 
-    first, second = found
+    first, again = shown(), shown()
+    moment += timedelta(minutes=5)
+    later = shown()
+    put(guard)
+    updated = shown()
+    moment -= timedelta(minutes=10)
+    earlier = shown()
+    listener.stop()
+
     names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["coordinator"]
-    assert first.serial_number != second.serial_number
-    assert first.public_key() == second.public_key()
+    assert again == first
+    assert len({each.serial_number for each in (first, later, updated, earlier)}) == 4
+    assert all(each.public_key() == first.public_key() for each in (later, updated, earlier))
     assert isinstance(first.public_key().curve, ec.SECP256R1)  # type: ignore[union-attr]  # asserted right here
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_no_session_is_resumed(
-    listener: HttpListener, web: Workload, version: ssl.TLSVersion
+def test_no_session_outlives_its_state(
+    guard: Guard, listener: HttpListener, web: Workload, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     context = trusting(web, version)
     with connect(listener.port, context) as link:
@@ -277,6 +292,12 @@ def test_no_session_is_resumed(
         session = link.session
     assert session is None or not session.has_ticket
 
+    with connect(listener.port, context, session) as link:
+        assert link.session_reused == (version < ssl.TLSVersion.TLSv1_3)
+    put(guard)
+    renewed = certify(guard, tmp_path / "renewed")
+    context.load_verify_locations(renewed.mesh_ca)
+    context.load_cert_chain(renewed.chain, renewed.key)
     with connect(listener.port, context, session) as link:
         assert not link.session_reused
 

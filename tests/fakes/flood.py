@@ -11,17 +11,52 @@ import resource
 import selectors
 import socket
 import struct
+import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from contrast_tasks.atls.session import ClientSession
 from contrast_tasks.atls.types import utc_now
 
+CONNECTIONS = 10_000
+_ADDRESSES = 40
+_ROOT = Path(__file__).parents[2]
 _SPARE = 200
 _TURN_S = 0.25
 _AT_ONCE, _AGAIN = 100, 250
 _RESET = struct.pack("ii", 1, 0)
+
+
+@contextlib.contextmanager
+def flood(ports: Iterable[int]) -> Iterator[threading.Event]:
+    """Attack the ports with CONNECTIONS; yields what is set as soon as all connections were opened."""
+    words = map(str, (CONNECTIONS, _ADDRESSES, *ports))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.flood", *words],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told, is_open = process.stdout, threading.Event()
+
+    def wait() -> None:
+        if told.readline():
+            is_open.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    try:
+        yield is_open
+        waiting.join()
+        assert int(process.communicate(timeout=60)[0]) >= CONNECTIONS
+    finally:
+        process.kill()
+        waiting.join()
+        process.communicate()
 
 
 def client_hello() -> bytes:

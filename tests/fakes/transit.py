@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,9 +45,9 @@ COORDINATOR_POLICY = b"package agent_policy # coordinator\n"
 COORDINATOR_HASH = hashlib.sha256(COORDINATOR_POLICY).hexdigest()
 
 
-def make_guard() -> Guard:
+def make_guard(now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Guard:
     """Return a guard that knows the time: OpenSSL asks the clock of the machine too."""
-    return Guard(History(MemoryStore()), parse=parse_tiny, now=lambda: datetime.now(UTC))
+    return Guard(History(MemoryStore()), parse=parse_tiny, now=now)
 
 
 def put(

@@ -148,11 +148,8 @@ class _Lines:
         else:
             self._tell_all([f"wrote {path}" for path in step.wrote])
             self._tell_all([f"removed {path}" for path in values.get("removed", ())])
-            if edited := values.get("edited"):
-                self._console.say(
-                    f"warning: {edited} had been edited by hand, and what was changed there is gone\n"
-                    "  hint: declare SANs, secret IDs and reference values in contrast.toml"
-                )
+            for line in values.get("warnings", ()):
+                self._console.say(f"warning: {line}")
 
     def _tell_all(self, lines: list[str]) -> None:
         for line in sorted(lines):

@@ -15,7 +15,6 @@ from contrast_tasks.client.deployed import Given
 from contrast_tasks.client.history import MESH_CA_FILE, ROOT_CA_FILE, check_certificates
 from contrast_tasks.client.input_files import load_manifest
 from contrast_tasks.client.seed_shares import (
-    SEED_SHARES_FILE,
     are_same_seed,
     load_seedshare_owner_key,
     open_share,
@@ -32,6 +31,7 @@ from contrast_tasks.files import write_atomic
 from contrast_tasks.kube.annotated import load_records
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.outputs import SEED_SHARES_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

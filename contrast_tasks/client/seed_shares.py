@@ -15,11 +15,11 @@ from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import pretty_json, write_atomic
 from contrast_tasks.manifest.keys import SEEDSHARE_LABEL
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.outputs import SEED_SHARES_FILE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-SEED_SHARES_FILE = "seed-shares.json"
 SEED_SHARES_BACKUP = "seed-shares.json.backup"
 _SALT_BYTES = 32
 
@@ -60,7 +60,8 @@ def load_seedshare_owner_key(
         raise UsageError(
             "no seed share owner key is configured", hint="name one on the command line"
         )
-    pem = read_input(path, path.name, "seed share owner key", hint="")
+    hint = "restore it from a backup: only with it the seed can be had from its share"
+    pem = read_input(path, path.name, "seed share owner key", hint=hint)
     where = Location(file=path.name)
     try:
         key = load_pem_private_key(pem, password=None)

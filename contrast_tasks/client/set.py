@@ -32,7 +32,7 @@ from contrast_tasks.client.honoured import (
     refuse_unhonoured,
 )
 from contrast_tasks.client.input_files import load_manifest
-from contrast_tasks.client.seed_shares import SEED_SHARES_FILE, are_same_seed, write_shares
+from contrast_tasks.client.seed_shares import are_same_seed, write_shares
 from contrast_tasks.client.session import Session
 from contrast_tasks.client.transitions import LATEST_FILE
 from contrast_tasks.client.verify import FOLDER, write_certificates
@@ -41,6 +41,7 @@ from contrast_tasks.files import sha256_hex, write_atomic
 from contrast_tasks.manifest.hashes import NO_TRANSITION, manifest_hash, transition_digest
 from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
+from contrast_tasks.settings.outputs import SEED_SHARES_FILE
 
 if TYPE_CHECKING:
     from contrast_tasks.api.userapi import ManifestHistory, SetManifestResult

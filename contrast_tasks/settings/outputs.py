@@ -14,6 +14,8 @@ STATE = ".contrast"
 # Of the local platform; the simulated processor has its keys and certificates there.
 LOCAL_STATE = f"{STATE}/local"
 PROCESSOR = f"{LOCAL_STATE}/processor"
+# The seed, encrypted for each of its owners: `set` writes it, `recover` reads it.
+SEED_SHARES_FILE = "seed-shares.json"
 _READ = ("contrast.toml", "observed.toml", "dodo.py")
 YAML_SUFFIXES = (".yml", ".yaml")
 # Of sources, as kubectl reads them from a folder.

@@ -1,7 +1,7 @@
 """The keys that a deployment needs before it has a manifest: owner keys, and on platform `local` the processor's.
 
 An owner key is made only when exactly one path of its kind is configured and nothing is there; an existing file is
-never touched. What the manifest needs of them is handed on, so that a change of one workload loads no cryptography.
+never touched. A key that was there before is not made anew where shares of a seed wait for it. What the manifest needs of them is handed on, so that a change of one workload loads no cryptography.
 Source: docs/internals/generate.md 2.6.
 """
 
@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.decode import DecodeError, parse_json
 from contrast_tasks.errors import Location, UsageError
 from contrast_tasks.files import new_private_file
 from contrast_tasks.records import Record
 from contrast_tasks.settings.model import Settings
-from contrast_tasks.settings.outputs import PROCESSOR
+from contrast_tasks.settings.outputs import PROCESSOR, SEED_SHARES_FILE
 
 
 class PublicKeys(Record):
@@ -40,10 +41,14 @@ class PublicKeys(Record):
 
 
 def prepare_keys(settings: Settings) -> tuple[PublicKeys, list[str]]:
-    """Create the missing keys; return the public parts of all keys, and the files written."""
+    """Create the missing keys; return the public parts of all keys, and the files written.
+
+    Raises UsageError for a file that is no key, and for a missing key that alone could open the seed shares that are here.
+    """
     from contrast_tasks.manifest import keys
 
     root = settings.root
+    _refuse_lost(root, settings.seedshare_owner_keys)
     made = [
         *_make_missing(root, settings.workload_owner_keys, keys.generate_workload_owner),
         *_make_missing(root, settings.seedshare_owner_keys, keys.generate_seedshare_owner),
@@ -56,6 +61,41 @@ def prepare_keys(settings: Settings) -> tuple[PublicKeys, list[str]]:
         local_root_sha256=_local_root(settings),
     )
     return public, made
+
+
+def _refuse_lost(root: Path, names: Sequence[str]) -> None:
+    if len(names) != 1 or (root / names[0]).exists() or not (root / SEED_SHARES_FILE).exists():
+        return
+    raise UsageError(
+        f"the key of the seed share owner is missing; a new one would not open {SEED_SHARES_FILE}, "
+        "so the coordinator could not be recovered",
+        hint=f"restore it from a backup, or list its public key under [owners]; if that coordinator is gone for good, "
+        f"move {SEED_SHARES_FILE} away",
+        where=Location(file=names[0]),
+    )
+
+
+def told_of_new(settings: Settings, made: Sequence[str]) -> list[str]:
+    """Return a warning for each key that was made though the manifest on disk lists another owner."""
+    try:
+        listed = dict(parse_json((settings.root / settings.manifest).read_bytes()).members())
+    except (OSError, DecodeError):
+        return []
+    kinds = (
+        (
+            settings.workload_owner_keys,
+            ("WorkloadOwnerKeyDigests", "WorkloadOwnerPubKeys"),
+            "updated",
+        ),
+        (settings.seedshare_owner_keys, ("SeedshareOwnerPubKeys",), "recovered"),
+    )
+    return [
+        f"{name} was missing and was made anew; {settings.manifest} listed another key\n"
+        f"  hint: a coordinator with that manifest is {verb} with the earlier key only: restore it before 'set'"
+        for names, members, verb in kinds
+        for name in names
+        if name in made and any(member in listed and listed[member].value for member in members)
+    ]
 
 
 def _make_missing(root: Path, names: Sequence[str], generate: Callable[[], bytes]) -> list[str]:

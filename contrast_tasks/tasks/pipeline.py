@@ -65,15 +65,17 @@ def complete_lock(project: Spec) -> dict[str, Any]:
 
 
 def prepare_keys(project: Spec) -> dict[str, Any]:
-    """Create the missing keys, and keep the public parts of all; return the files written."""
+    """Create the missing keys, and keep the public parts of all; return the files written, and what to warn of."""
     from contrast_tasks.steps.keys import prepare_keys as prepare
+    from contrast_tasks.steps.keys import told_of_new
 
     workspace = _open(project)
-    public, made = prepare(workspace.project.settings)
+    settings = workspace.project.settings
+    public, made = prepare(settings)
     # The new keys are inputs of the result.
     content = canonical_json(vars(public))
     workspace.keep("keys", workspace.inputs.keys(), content)
-    return {"wrote": made}
+    return {"wrote": made, "warnings": told_of_new(settings, made)}
 
 
 def derive_workload(project: Spec, workload: str) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def write_combined(project: Spec) -> dict[str, Any]:
 def write_manifest(project: Spec) -> dict[str, Any]:
     """Write the checked manifest, then remove outputs that are no longer generated.
 
-    Returns `edited`, the manifest's name, if what stood there was neither ours nor what is written now.
+    Returns a warning if what stood there was neither ours nor what is written now.
     """
     from contrast_tasks.steps.manifest import prune
 
@@ -206,7 +208,14 @@ def write_manifest(project: Spec) -> dict[str, Any]:
     return {
         "wrote": [name] if changed else [],
         "removed": removed,
-        "edited": name if is_edited else "",
+        "warnings": [
+            (
+                f"{name} had been edited by hand, and what was changed there is gone\n"
+                "  hint: declare SANs, secret IDs and reference values in contrast.toml"
+            )
+        ]
+        if is_edited
+        else [],
     }
 
 

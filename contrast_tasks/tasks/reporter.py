@@ -99,6 +99,8 @@ class Reporter:
         elif self._stream is not None:
             for path in step.wrote_outside_state:
                 self._stream.write(f"wrote {path}\n")
+            for line in task.values.get("warnings") or ():
+                self._stream.write(f"warning: {line}\n")
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
         """Let SIGTERM end a run of plain doit as Ctrl-C does: finished tasks are recorded, and workers are ended.

@@ -104,6 +104,39 @@ def test_without_updates_no_workload_owner_key_is_made(project: FakeProject) -> 
     assert not (project.root / "workload-owner.pem").exists()
 
 
+def test_a_lost_key_whose_shares_are_here_is_not_made_anew(project: FakeProject) -> None:
+    settings = _settings(
+        project,
+        owners__disable_updates=False,
+        owners__workload=("w.pem",),
+        owners__seedshare=("s.pem",),
+    )
+    (project.root / "seed-shares.json").write_text("{}")
+
+    with pytest.raises(UsageError, match=r"would not open seed-shares\.json") as caught:
+        prepare_keys(settings)
+
+    assert str(caught.value.where) == "s.pem"
+    assert "restore it from a backup" in caught.value.hint
+    assert not (project.root / "s.pem").exists()
+    (project.root / "seed-shares.json").rename(project.root / "earlier.json")
+    assert prepare_keys(settings)[1] == ["w.pem", "s.pem"]
+
+
+def test_a_lost_key_that_the_manifest_lists_is_told(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    flags = ("--set", 'owners.seedshare = ["s.pem"]')
+    assert "made anew" not in terminal.run("generate", *flags).err
+    (project.root / "s.pem").unlink()
+
+    told = terminal.run("generate", *flags).err
+
+    assert "warning: s.pem was missing and was made anew; manifest.json listed another key" in told
+    assert "  hint: a coordinator with that manifest is recovered with the earlier key only" in told
+    assert "made anew" not in terminal.run("generate", *flags).err
+
+
 def test_a_file_that_is_no_key_is_refused_by_name(project: FakeProject) -> None:
     (project.root / "w.pem").write_text("not a key")
 

@@ -11,15 +11,17 @@ from typing import Any
 from contrast_tasks.errors import ImageError, Location
 from contrast_tasks.files import norm_path
 from contrast_tasks.images.components import component_recipes
-from contrast_tasks.images.documents import Descriptor
+from contrast_tasks.images.documents import Descriptor, digest_of
 from contrast_tasks.images.layout import REF_NAME, Layout, declared_layouts, find_layout
 from contrast_tasks.images.own_files import OURS, PYTHON_ROOT, accounts, own_entries
-from contrast_tasks.images.pack import PackedImage, pack_image, write_layout
+from contrast_tasks.images.pack import PackedImage, pack_image, render_layer, write_layout
 from contrast_tasks.images.recipe import ImageRecipe, parse_recipes
 from contrast_tasks.pods.references import parse_reference
 from contrast_tasks.settings.model import Settings
 
 RECIPE = "images.toml"
+# Accounts and files, see _pack.
+_PACKED_LAYERS = 2
 
 
 def recipe_files(settings: Settings) -> tuple[str, ...]:
@@ -64,6 +66,25 @@ def pack_components(settings: Settings) -> bool:
     images = [_pack(recipe, PYTHON_ROOT, OURS) for recipe in recipes]
     directory = settings.root / own
     return write_layout(directory, images, kept=_others(directory))
+
+
+def foreign_components(settings: Settings) -> list[str]:
+    """Return which of our components come from a declared layout and were packed by another version of this tool.
+
+    Each as `<reference> in <layout>`. Of whole images, which have packages too, nobody can tell.
+    """
+    elsewhere = declared_layouts(settings, but=settings.packed_layout)
+    found = []
+    for recipe in component_recipes() if elsewhere else ():
+        reference = parse_reference(recipe.reference)
+        layout = find_layout(elsewhere, reference)
+        if layout is None:
+            continue
+        layers = layout.image(reference).diff_ids
+        own = tuple(own_entries(recipe, PYTHON_ROOT, OURS))
+        if len(layers) == _PACKED_LAYERS and layers[-1] != digest_of(render_layer(own)):
+            found.append(f"{recipe.reference} in {layout.name}")
+    return found
 
 
 def _others(directory: Path) -> list[Descriptor]:

@@ -40,6 +40,14 @@ class Probe:
     period_s: float = 10.0
     failures: int = 3
 
+    @property
+    def told(self) -> str:
+        """Return what it asks, in words."""
+        if self.kind == "exec":
+            return " ".join(self.command)
+        path = self.path if self.kind in {"http", "https"} else ""
+        return ", ".join(f"{self.kind} {port}{path}" for _, port in self.endpoints)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:

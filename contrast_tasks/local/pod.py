@@ -59,6 +59,8 @@ class RunningPod:
         self._changed = changed
         self._containers: list[RunningContainer] = []
         self._sandbox = sandbox
+        # The container whose start-up probe is asked.
+        self._unproven: ContainerPlan | None = None
         for container in plan.containers:
             paths.log(plan.name, container.name).unlink(missing_ok=True)
         self._task = asyncio.create_task(self._supervise(), name=plan.name)
@@ -228,12 +230,15 @@ class RunningPod:
         """Return when the start-up probe has succeeded. Raises ContainerFailed if that takes too long."""
         if (probe := plan.startup) is None:
             return
+        self._unproven = plan
         try:
             async with asyncio.timeout(probe.limit_s):
                 await self._while_running(until_success(probe, self._probed(plan)))
         except TimeoutError:
             message = f"did not pass its start-up probe in {probe.limit_s:g} s"
             raise ContainerFailed(plan.name, message) from None
+        finally:
+            self._unproven = None
 
     async def _while_running(
         self,
@@ -288,8 +293,13 @@ class RunningPod:
         return [container for container in self._containers if not container.exited.done()]
 
     def _waits_for(self) -> str:
-        """Return the init container that the pod waits for and its last line of log, "" for none."""
+        """Return what a pod that starts waits for and its last line of log, "" for nothing."""
         running = self._running()
+        if self.phase is Phase.STARTING and self._unproven is not None:
+            name, probe = self._unproven.name, self._unproven.startup
+            told = f"container {name} has not passed its start-up probe{f' ({probe.told})' if probe else ''}"
+            line = last_line(self._paths.log(self.plan.name, name))
+            return f"{told}; its log ends with {line}" if line else told
         if self.phase is not Phase.INITIALIZING or not running:
             return ""
         name, line = running[-1].plan.name, last_line(running[-1].log)

@@ -8,8 +8,10 @@ import pytest
 
 from contrast_tasks.errors import ImageError
 from contrast_tasks.images.layout import Layout
+from contrast_tasks.images.pack import Entry
 from contrast_tasks.images.packing import (
     component_recipes,
+    foreign_components,
     pack,
     pack_components,
 )
@@ -327,6 +329,26 @@ def test_a_component_that_a_declared_layout_has_is_not_packed(tmp_path: Path) ->
     pack_components(own_project(tmp_path))
 
     assert Layout(tmp_path / "build/images").references == OURS[:2]
+
+
+@small
+def test_a_component_of_a_declared_layout_is_known_to_be_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = own_project(tmp_path)
+    pack_components(settings)
+    (tmp_path / "build/images").replace(tmp_path / "mine2")
+    found = settings.replace(image_layouts=("mine2",))
+    assert foreign_components(settings) == []
+    assert foreign_components(found) == []
+
+    changed = (Entry(path="app/new.py"),)
+    monkeypatch.setattr("contrast_tasks.images.packing.own_entries", lambda *_: changed)
+
+    assert sorted(foreign_components(found)) == [f"{name} in mine2" for name in OURS]
+    # A whole image has layers of packages, too.
+    write_images(tmp_path / "mine", {OURS[0]: make_image([b""] * 3)})
+    assert foreign_components(settings) == []
 
 
 @small

@@ -638,6 +638,24 @@ def test_a_pod_that_initializes_tells_what_it_waits_for(node: NodeClient, tmp_pa
     assert (web.phase, web.message) == ("initializing", "first: waiting for a certificate")
 
 
+def test_a_pod_that_starts_tells_which_probe_it_has_not_passed(
+    node: NodeClient, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    script = f"echo listening; echo x >{told}; {FOREVER}"
+    asked = Probe(kind="exec", command=("false",))
+    node.apply(plan(pod("web", container(script, startup=asked))))
+    told.read_bytes()
+
+    (web,) = node.status()
+
+    assert (web.phase, web.message) == (
+        "starting",
+        "container app has not passed its start-up probe (false); its log ends with listening",
+    )
+
+
 def test_a_node_whose_state_was_removed_ends_and_leaves_what_lies_there_now(
     start: Callable[..., NodeClient], paths: LocalPaths
 ) -> None:

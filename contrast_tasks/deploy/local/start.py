@@ -40,6 +40,11 @@ _COMMA = "runc takes no folder with a comma in its name (move the project)"
 _NO_ENGINE = "there is no policy engine (install contrast-tasks with the extra 'simulate')"
 
 
+_PACK_AGAIN = (
+    "take that out of the layout, so that this version packs its own, or make the layout anew"
+)
+
+
 class PolicyDenied(MismatchError):
     """A pod was refused by its own policy, as its guest's agent would refuse it."""
 
@@ -158,7 +163,7 @@ class LocalDeploy:
             for pod in plan.pods:
                 (progress.begin if pod.name in coordinators else progress.end)(pod.name)
             if coordinators:
-                client.wait(coordinators, until="started", timeout_s=START_LIMIT_S)
+                self._await_coordinators(client, coordinators)
         for verb, names in (
             ("started", applied.started),
             ("replaced", applied.replaced),
@@ -167,6 +172,20 @@ class LocalDeploy:
             for name in names:
                 self.say(f"{verb} {name}")
         return applied
+
+    def _await_coordinators(self, client: NodeClient, names: Sequence[str]) -> None:
+        from contrast_tasks.images.packing import foreign_components
+
+        foreign = foreign_components(self.settings)
+        told = f"another version of contrast-tasks packed {', '.join(foreign)}"
+        if foreign:
+            self.say(f"warning: {told}; it may not run here\n  hint: {_PACK_AGAIN}")
+        try:
+            client.wait(names, until="started", timeout_s=START_LIMIT_S)
+        except ClusterError as err:
+            if foreign:
+                err.hint = f"{told}: {_PACK_AGAIN}"
+            raise
 
     def _denied(self, client: NodeClient) -> PolicyDenied | None:
         """Return what policies deny at the start of pods, None if nothing; everything else keeps running."""

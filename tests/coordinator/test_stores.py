@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,25 +11,48 @@ from pathlib import Path
 import pytest
 
 from coordinator.kubernetes.configmaps import ConfigMapStore
+from coordinator.kubernetes.kubectl import KubectlStore
 from coordinator.store.base import InvalidKey, NotFound, Store, StoreConflict, StoreError
 from coordinator.store.file import FileStore
 from coordinator.store.measured import MeasuredStore
 from coordinator.store.memory import MemoryStore
-from tests.fakes.kube.coordinator import coordinator_api, make_coordinator
+from tests.fakes.kube.coordinator import NAMESPACE, coordinator_api, make_coordinator
 from tests.fakes.kube.servers import SERVERS, opened
 
+_BY_KUBECTL = "kubectl-"
+_KUBECTL = [
+    pytest.param(
+        f"{_BY_KUBECTL}{which}",
+        marks=[
+            pytest.mark.e2e,
+            pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
+        ],
+    )
+    for which in SERVERS
+]
 
-@pytest.fixture(params=["memory", "measured", "file", *SERVERS])
+
+@pytest.fixture(params=["memory", "measured", "file", *SERVERS, *_KUBECTL])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Give an empty store: those of this machine, and ConfigMaps of each API server, with the rights of coordinator.yml."""
-    match request.param:
+    """Give an empty store: those of this machine, and ConfigMaps of each API server.
+
+    These are reached with the rights of coordinator.yml, and by kubectl, as whoever keeps the store reaches them.
+    """
+    which: str = request.param
+    if which.startswith(_BY_KUBECTL):
+        with opened(which.removeprefix(_BY_KUBECTL), request) as server:
+            make_coordinator(server.cluster)
+            config = server.write_kubeconfig(tmp_path / "kubeconfig", namespace=NAMESPACE)
+            yield KubectlStore([f"--kubeconfig={config}"])
+        return
+    match which:
         case "memory":
             yield MemoryStore()
         case "measured":
             yield MeasuredStore(MemoryStore(), lambda *_told: None)
         case "file":
             yield FileStore(tmp_path / "state")
-        case which:
+        case _:
             with opened(which, request) as server:
                 make_coordinator(server.cluster)
                 with closing(coordinator_api(server, tmp_path / "account")) as api:
@@ -99,16 +123,18 @@ def test_swap_on_a_missing_value_needs_an_empty_old_one(store: Store) -> None:
         store.get("foo/bar")
 
 
-@pytest.mark.parametrize(
-    "key", ["invalid-key", "a/b/c", "***/***", "", "a/", "/b", "a/b\n", "../etc", "a/..", "ä/b"]
-)
-def test_malformed_keys_are_refused(store: Store, key: str) -> None:
-    with pytest.raises(InvalidKey):
-        store.get(key)
-    with pytest.raises(InvalidKey):
-        store.set(key, b"")
-    with pytest.raises(InvalidKey):
-        store.compare_and_swap(key, b"", b"")
+MALFORMED = ["invalid-key", "a/b/c", "***/***", "a/", "/b", "../etc", "a/..", "ä/b"]
+
+
+def test_malformed_keys_are_refused(store: Store) -> None:
+    # One test for all of them, since some stores take long to be made.
+    for key in (*MALFORMED, "", "a/b\n"):
+        with pytest.raises(InvalidKey):
+            store.get(key)
+        with pytest.raises(InvalidKey):
+            store.set(key, b"")
+        with pytest.raises(InvalidKey):
+            store.compare_and_swap(key, b"", b"")
 
 
 def test_names_lists_one_folder_sorted(store: Store) -> None:

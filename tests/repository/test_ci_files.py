@@ -65,6 +65,56 @@ def test_the_hooks_fail_for_errors_and_for_what_was_not_generated(
     assert terminal.run(*words_of("contrast-lint")).code == 12
 
 
+@pytest.mark.e2e
+def test_pre_commit_installs_the_hooks_and_runs_them(project: FakeProject, tmp_path: Path) -> None:
+    """By the file that `init --ci pre-commit` writes, with this checkout's last commit as the copy."""
+    config = (ROOT / "templates/ci/pre-commit.yaml").read_text()
+    for name, value in {
+        "https://git.example/contrast-tasks.git": str(ROOT),
+        "COMMIT\n": subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True),
+        "path/to/project": ".",
+        "      # ": "      ",  # the second hook
+        "      For": "      # For",
+    }.items():
+        assert name in config
+        config = config.replace(name, value)
+    (project.root / ".pre-commit-config.yaml").write_text(config)
+    (project.root / ".gitignore").write_text("/.contrast/\n")  # as `init` does
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
+    environment = {**kept, "PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
+
+    def run() -> dict[str, str]:
+        subprocess.run(["git", "add", "--all"], cwd=project.root, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pre_commit", "run", "--all-files"],
+            cwd=project.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = re.findall(
+            r"^contrast-tasks ([a-z]+).*\.(Passed|Failed)$", done.stdout, re.MULTILINE
+        )
+        assert found, done.stdout + done.stderr
+        codes = re.findall(r"^- exit code: (\d+)$", done.stdout, re.MULTILINE)
+        return {hook: how if how == "Passed" else codes.pop(0) for hook, how in found}
+
+    subprocess.run(["git", "init", "--quiet"], cwd=project.root, check=True)
+    before = run()
+    generate = [sys.executable, "-m", "contrast_tasks", "generate"]
+    generated = subprocess.run(
+        generate, cwd=project.root, env={**environment, "PYTHONPATH": str(ROOT)}, check=False
+    ).returncode
+    after = run()
+    project.write("broken.yml", "kind: Deployment\nmetadata: [\n")
+    broken = run()
+
+    assert (before, generated) == ({"lint": "Passed", "generate": "5"}, 0)
+    assert after == {"lint": "Passed", "generate": "Passed"}
+    assert broken == {"lint": "12", "generate": "12"}
+
+
 @pytest.mark.parametrize("name", ["action.yml", "templates/ci/github.yml"])
 def test_actions_of_others_are_named_by_commit(name: str) -> None:
     used = set(re.findall(r"uses: (\S+)", (ROOT / name).read_text()))

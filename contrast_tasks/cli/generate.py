@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing, and exit with 5 if generate would write something",
+        help="write nothing, and exit with 5 if generate would write something, or as it would end",
     )
     parser.add_argument(
         "--watch", action="store_true", help="generate again after each change, until Ctrl-C"
@@ -88,6 +88,8 @@ def _check(context: Context, flags: dict[str, Any]) -> Report:
         if planned.refusal is not None:
             return planned.refusal.replace(command="generate")
         show(planned.differences, context)
+        if planned.incomplete is not None and not planned.differences:
+            return planned.incomplete.replace(command="generate")
     return Report(
         command="generate",
         exit_code=CHANGES if planned.differences else 0,

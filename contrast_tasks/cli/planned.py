@@ -9,6 +9,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.report.model import Failure, Report, Step, exit_code_of, sorted_findings
 from contrast_tasks.report.text import LINES_SHOWN
 from contrast_tasks.settings.outputs import STATE
+from contrast_tasks.tasks.outcome import lacking, read_outcome
 
 if TYPE_CHECKING:
     from contrast_tasks.files import Room
@@ -22,12 +23,16 @@ Said = TypeVar("Said", Finding, Failure)
 
 
 class Planned(NamedTuple):
-    """What a generate would write. refusal: the report of a plan that failed; there are no differences then."""
+    """What a generate would write. refusal: the report of a plan that failed; there are no differences then.
+
+    incomplete: that of a generate which writes all and fails nevertheless, for values that only the user knows.
+    """
 
     now: "Project"
     workspace: "Workspace"
     differences: "list[Difference]"
     refusal: Report | None = None
+    incomplete: Report | None = None
 
 
 class Apart(NamedTuple):
@@ -93,7 +98,19 @@ def plan_changes(context: Context, flags: Mapping[str, Any]) -> "Iterator[Planne
             planned = workspace.project
             found = differences(now, planned)
             described = [_with_policy(each, now, planned) for each in found[:LINES_SHOWN]]
-            yield Planned(now, workspace, described + found[LINES_SHOWN:])
+            missing = read_outcome(context.root / planned.paths.check)[1]
+            incomplete = None
+            if missing:
+                error = lacking(missing)
+                incomplete = Report(
+                    command="",
+                    exit_code=error.exit_code,
+                    findings=tuple(workspace.in_files(missing)),
+                    failures=(Failure.of(error),),
+                )
+                incomplete = apart.as_usual(incomplete, now.settings)
+            shown = described + found[LINES_SHOWN:]
+            yield Planned(now, workspace, shown, incomplete=incomplete)
             return
         refusal = Report(
             command="",

@@ -590,6 +590,20 @@ def test_check_fails_as_generate_does(terminal: Terminal, project: FakeProject) 
     assert checked.code == generated.code == 12
 
 
+def test_check_fails_for_values_that_only_the_user_knows_once_all_is_written(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    text = project.read("contrast.toml")
+    (project.root / "contrast.toml").write_text(text.partition("[reference_values")[0])
+
+    runs = [terminal.run("generate", *words) for words in (("--check",), (), ("--check",), ())]
+
+    assert [shown.code for shown in runs] == [5, 13, 13, 13]
+    *_, checked, generated = (shown.err.splitlines() for shown in runs)
+    assert checked == ["no changes", *generated[1:]]
+    assert "manifest.json:43: error[M032 missing-measurement]" in checked[1]
+
+
 def test_paths_on_the_command_line_are_those_of_the_caller(
     terminal: Terminal, project: FakeProject
 ) -> None:

@@ -91,7 +91,7 @@ complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l purge-em
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l insecure-enable-debug-shell-access -d 'of the reference product; refused, with the reason'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -s c -l genpolicy-cache-path -xka "(__fish_complete_path (commandline -ct))" -d 'of the reference product; has no effect, and says so'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l always -d 'also run tasks that are up to date'
-complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l check -d 'write nothing, and exit with 5 if generate would write something'
+complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l check -d 'write nothing, and exit with 5 if generate would write something, or as it would end'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l watch -d 'generate again after each change, until Ctrl-C'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -s n -l processes -x -d 'number of processes'
 complete -c contrast-tasks -n '_shtab_contrast_tasks_using generate' -l output -x -d 'text, json, events, sarif, junit, github, gitlab'

@@ -1,6 +1,7 @@
 """`simulate`: check the generated policy of each pod against all requests of the pod's life."""
 
 import argparse
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from contrast_tasks.cli.parallel import in_parallel
 from contrast_tasks.cli.values import NAMES_LIKE_COMMANDS
 from contrast_tasks.errors import GraphError, MismatchError, UsageError
 from contrast_tasks.pods.workload_names import hint_for, matching
-from contrast_tasks.report.model import Failure, Report
+from contrast_tasks.report.model import Failure, Report, Step
 
 if TYPE_CHECKING:
     from contrast_tasks.images.lock import Lock
@@ -47,9 +48,10 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         for key, workload in _chosen(arguments.workloads, workspace).items()
     }
     failures: list[Failure] = []
+    steps: list[Step] = []
     result: dict[str, Any] = {}
     with context.console.progress("simulating", len(works), "workload") as progress:
-        for key, found in _simulated(workspace, works, arguments.containerd):
+        for key, (found, seconds) in _simulated(workspace, works, arguments.containerd):
             progress.end(key)
             allowed, denied = found.number_of("allowed"), found.number_of("denied")
             context.console.data(f"{key}: {allowed} of {allowed + denied} requests allowed\n")
@@ -63,30 +65,38 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
                 "decisions": shown,
                 "refused": list(found.refused),
             }
-            failures += _failures(key, found)
+            denials = list(_failures(key, found))
+            failures += denials
+            steps.append(
+                Step(name=key, status="failed" if denials else "unchanged", seconds=seconds)
+            )
+            context.console.step(steps[-1])
     return Report(
         command="simulate",
         exit_code=MismatchError.exit_code if failures else 0,
         failures=tuple(failures),
+        steps=tuple(steps),
         result=result,
     )
 
 
 def _simulated(
     workspace: "Workspace", works: "Works", containerd: str
-) -> "Iterator[tuple[str, Simulation]]":
-    """Yield the simulation of each workload in order; many are made on all processors."""
+) -> "Iterator[tuple[str, tuple[Simulation, float]]]":
+    """Yield the simulation of each workload and its seconds in order; many are made on all processors."""
     from contrast_tasks.simulation import simulate_workload
     from contrast_tasks.steps.locked import read_lock
 
     lock = read_lock(workspace.project.settings)
     services = _services(workspace, lock)
 
-    def simulated(key: str) -> "Simulation":
+    def simulated(key: str) -> "tuple[Simulation, float]":
         workload, work = works[key]
-        return simulate_workload(
+        began = time.perf_counter()
+        found = simulate_workload(
             workspace.project, workload, lock, work, containerd=containerd, services=services
         )
+        return found, time.perf_counter() - began
 
     keys = list(works)
     # The first one says in this process what is wrong with all of them, such as an engine that is not installed.
@@ -151,6 +161,6 @@ def _failures(key: str, found: "Simulation") -> Iterator[Failure]:
         if _is_denied(each):
             codes = ", ".join(each["codes"]) or "no code"
             message = f"{key}: request {each['position']}, {each['kind']}, is denied: {codes}"
-            yield Failure.of(MismatchError(message))
+            yield Failure.of(MismatchError(message), key)
     for line in found.refused:
-        yield Failure.of(MismatchError(f"{key}: {line}"))
+        yield Failure.of(MismatchError(f"{key}: {line}"), key)

@@ -46,6 +46,8 @@ def test_the_json_form_has_counts_and_on_request_all_decisions(web: Terminal) ->
     whole = json.loads(web.run(*words, "--requests").out)
     decisions = whole["result"]["Deployment/web"]["decisions"]
 
+    # In the form of JUnit these are the cases.
+    assert whole["tasks"] == [{"name": "Deployment/web", "status": "unchanged"}]
     assert short["denied"] == 0
     assert short["decisions"] == short["refused"] == []
     verdicts = [each["verdict"] for each in decisions]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from contrast_tasks import catalogue
+from contrast_tasks.pods.injected import INJECTED
 from contrast_tasks.policy.expectations import User
 from contrast_tasks.policy.model import ImageFacts
 from contrast_tasks.policy.place import Place
@@ -130,10 +131,13 @@ def _check_non_root(
     reason = f"the image names its user {name}, and only a number shows that it is not root"
     if not is_name:
         reason = "the user is root" if asked == 0 else "the image runs as root"
+    title = container.text("name")
+    own = (f"containers.{title}.user", f"{uid}:{gid}" if uid else _NOBODY)
     container.report(
         catalogue.RUN_AS_NON_ROOT,
         f"runAsNonRoot is true, and {reason}; the kubelet does not start the container",
-        answer=(f"containers.{container.text('name')}.user", f"{uid}:{gid}" if uid else _NOBODY),
+        # No setting reaches a container that is injected.
+        answer=("remove", ["securityContext.runAsNonRoot"]) if title in INJECTED else own,
     )
 
 

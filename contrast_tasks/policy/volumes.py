@@ -156,7 +156,10 @@ def _empty_dir(context: PodContext, volume: Place, name: str) -> Volume | None:
         source = "local" if context.profile.empty_dirs == "local" else "block"
     if source is None:
         empty_dir.at("medium").report(
-            catalogue.VOLUME, f"medium {medium!r} is not supported", "leave it out or use Memory"
+            catalogue.VOLUME,
+            f"medium {medium!r} is not supported",
+            "leave it out or use Memory",
+            answer=("empty_dirs", [name]),
         )
         return None
     return Volume(name=name, source=source)

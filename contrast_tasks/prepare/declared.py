@@ -58,6 +58,7 @@ def apply(
     if declared is not None and is_confidential:
         _leave_out(subject, obj, settings, declared)
     if is_confidential:
+        fitted.split_empty_dirs(obj)
         _memory(subject, spec, settings, declared, ranges)
     if declared is not None and is_confidential:
         _without_effect(subject, declared, "containers", fitted.fit(spec, declared))

@@ -26,6 +26,7 @@ PREFIX: Final = "decrypted-"
 # What header, integrity and a journal need; the reference product needs more. Source: docs/internals/runtime.md 7.4.
 _LEAST: Final = ("32Mi", 32 << 20)
 _LEAST_OF_REFERENCE: Final = ("151Mi", 151 << 20)
+_TEMPLATE: Final = "volumeClaimTemplate"
 _SHARED_MODES: Final = ("ReadWriteMany", "ReadOnlyMany")
 
 
@@ -221,7 +222,12 @@ def _faults(
 
 
 def _templates(obj: Mapping[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    """Yield path, name and claim of each claim template of a StatefulSet."""
+    """Yield path, name and claim of each claim template of a StatefulSet, and of each volume that has one for itself."""
+    path = (*workloads.spec_path(obj), "volumes")
+    for number, volume in workloads.mappings_at(workloads.pod_spec(obj), "volumes"):
+        claim = workloads.mapping_at(workloads.mapping_at(volume, "ephemeral"), _TEMPLATE)
+        if claim:
+            yield (*path, number, "ephemeral", _TEMPLATE), str(volume.get("name")), claim
     if obj.get("kind") != "StatefulSet":
         return
     spec = workloads.mapping_at(obj, "spec")

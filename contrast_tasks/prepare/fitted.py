@@ -3,7 +3,8 @@
 A prepared object is changed in place; the source stays as it is. Source: docs/internals/generate.md 10.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from contrast_tasks.images.lock import LockedImage
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.workloads import mapping_at, mappings_at
 from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_quantity
-from contrast_tasks.pods.volume_kinds import shortest_path
+from contrast_tasks.pods.volume_kinds import MEDIA, kind_of, shortest_path
 from contrast_tasks.settings.workloads import ContainerSettings, WorkloadSettings
 
+_LABEL: Final = 63
 IMAGE_VOLUME: Final = "image-volume-"
 """Beginning of the names of volumes that take the place of an image's own."""
 _KINDS: Final = ("initContainers", "containers")
@@ -57,6 +59,10 @@ def empty_volumes(obj: Mapping[str, Any], names: Sequence[str]) -> list[str]:
             if name == claim or fnmatchcase(str(volume.get("name")), name):
                 found = True
                 kept: dict[str, Any] = {"name": volume.get("name"), "emptyDir": {}}
+                own = mapping_at(volume, "emptyDir")
+                if (own.get("medium") or "") in MEDIA:
+                    # It may be one already, of a size that the vendor has chosen.
+                    kept["emptyDir"] = own
                 volume.clear()
                 volume.update(kept)
         if obj.get("kind") == "StatefulSet" and _empty_claims(spec, whole, name):
@@ -79,6 +85,62 @@ def _empty_claims(spec: dict[str, Any], whole: dict[str, Any], name: str) -> boo
         added = [{"name": title, "emptyDir": {}} for title in chosen]
         spec["volumes"] = [*workloads.items_at(spec, "volumes"), *added]
     return bool(chosen)
+
+
+def split_empty_dirs(obj: Mapping[str, Any]) -> None:
+    """Let each part of an emptyDir that containers mount by itself be an emptyDir of its own.
+
+    The shim cannot tell a part from a folder of the host, so no policy allows one; new folders are empty, one or several. A
+    volume that is mounted as a whole too, or whose parts lie in each other, stays as it is, and is reported.
+    """
+    spec = workloads.pod_spec(obj)
+    decrypted = {name for _, name in workloads.secure_pvs(workloads.annotations(obj)) or ()}
+    volumes = [each for _, each in mappings_at(spec, "volumes")]
+    names = {str(each.get("name")) for each in volumes}
+    for volume in volumes:
+        name = str(volume.get("name"))
+        if kind_of(volume) != "emptyDir" or name in decrypted:
+            continue
+        mounts = [
+            mount
+            for container in _containers(spec)
+            for _, mount in mappings_at(container, "volumeMounts")
+            if mount.get("name") == name
+        ]
+        parts = [_part(mount) for mount in mounts]
+        if not all(parts) or _lie_in_each_other(set(parts)):
+            continue
+        made: dict[str, str] = {}
+        for mount, part in zip(mounts, parts, strict=True):
+            if part not in made:
+                made[part] = _name_for(name, names) if made else name
+                names.add(made[part])
+            mount["name"] = made[part]
+            del mount["subPath"]
+        copies = [{**volume, "name": new} for new in made.values() if new != name]
+        if copies:
+            spec["volumes"] = [*workloads.items_at(spec, "volumes"), *copies]
+
+
+def _part(mount: Mapping[str, Any]) -> str:
+    """Return the part of a volume that is mounted, "" for the whole and for what cannot be told."""
+    path = mount.get("subPath")
+    if not isinstance(path, str) or mount.get("subPathExpr") or path.startswith("/"):
+        return ""
+    part = posixpath.normpath(path) if path else ""
+    return "" if part in ("", ".") or ".." in part.split("/") else part
+
+
+def _lie_in_each_other(parts: Collection[str]) -> bool:
+    return any(one.startswith(f"{other}/") for one in parts for other in parts)
+
+
+def _name_for(name: str, taken: Collection[str]) -> str:
+    """Return a name for a part, a DNS label that no volume has."""
+    number = 2
+    while (found := f"{name[: _LABEL - 4].rstrip('-')}-{number}") in taken:
+        number += 1
+    return found
 
 
 def fit(spec: dict[str, Any], declared: WorkloadSettings) -> list[str]:

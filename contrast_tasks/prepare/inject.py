@@ -81,6 +81,8 @@ def _put_in(
     containers: Containers,
 ) -> None:
     """Put containers in front of a pod's init containers and behind them, and certificates where the others find them."""
+    for container in (*first, *last):
+        _keep_rights(container, spec, containers.settings)
     replaced = {*((INITIALIZER, SERVICE_MESH) if first else ()), *((SERVICE_MESH,) if last else ())}
     holders, others = _others(spec, replaced)
     # Without our initializer the pod has one of its own, and mounts what it wants itself.
@@ -92,6 +94,16 @@ def _put_in(
         _keep_in_memory(spec, wanted)
     _ensure_volume(spec, wanted)
     spec["initContainers"] = [*holders, *first, *others, *last]
+
+
+def _keep_rights(container: Container, spec: dict[str, Any], settings: Settings) -> None:
+    """Let a container of ours run as root, as its packet filter and devices need, whatever user a pod has for its own."""
+    asked = workloads.mapping_at(spec, "securityContext")
+    is_other = asked.get("runAsUser") is not None or asked.get("runAsNonRoot")
+    if is_other and not settings.components.are_reference:
+        own = workloads.mapping_at(container, "securityContext")
+        own = {**own, "runAsNonRoot": False, "runAsUser": 0}
+        container["securityContext"] = dict(sorted(own.items()))
 
 
 def _others(spec: dict[str, Any], replaced: Collection[str]) -> tuple[list[Any], list[Any]]:
@@ -125,6 +137,7 @@ def add_image_store(subject: Subject, obj: dict[str, Any], containers: Container
     if _is_zero(size) or not names.isdisjoint((IMAGE_STORE, IMAGE_STORE_VOLUME)):
         return
     holder, volume = containers.image_store(size)
+    _keep_rights(holder, spec, containers.settings)
     spec["initContainers"] = [holder, *workloads.items_at(spec, "initContainers")]
     spec["volumes"] = [*workloads.items_at(spec, "volumes"), volume]
 

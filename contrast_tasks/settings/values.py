@@ -90,7 +90,8 @@ REGISTRY = text(
     rf"\.|\.?(?:{_NAME}\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?",
 )
 _ANY_NAMESPACE = r"[a-z0-9*](?:[a-z0-9*-]*[a-z0-9*])?"
-_ANY_NAME = r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*])?"
+# What the API server completes a generated name of ends in a dash.
+_ANY_NAME = r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*-])?"
 
 
 def _keys(kinds: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import COMPONENTS, IMAGE, FakeProject
+from tests.fakes.workloads import COMPONENTS, IMAGE, FakeProject, deployment
 
 # As databases are published: a claim template that is mounted as a file system, an init container that prepares it, fsGroup.
 POSTGRES = f"""\
@@ -311,3 +311,26 @@ def test_a_platform_of_this_machine_has_no_encrypted_volumes(
         in shown.err
     )
     assert "device-mapper" in shown.err
+
+
+def test_a_claim_that_a_pod_has_for_itself_is_encrypted_too(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    template = "{spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}"
+    extra = "          volumeMounts: [{name: scratch, mountPath: /scratch}]\n"
+    volume = f"      volumes: [{{name: scratch, ephemeral: {{volumeClaimTemplate: {template}}}}}]\n"
+    project.write("shop.yml", deployment("web", extra=extra) + volume)
+    project.settings(
+        '[workloads."Deployment/web"]\nencrypted_claims = ["scratch"]\nsecret_id = "web"\n',
+        **{"runtime.release": '"v1.21.0"'},
+    )
+    (project.root / "deployment/till/till.yaml").unlink()
+
+    shown = terminal.run("generate")
+
+    assert shown.code == 0, shown.err
+    (web,) = yaml.safe_load_all(project.read("build/deployment/shop.yml"))
+    volumes = {each["name"]: each for each in web["spec"]["template"]["spec"]["volumes"]}
+    claim = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]
+    assert claim["volumeMode"] == "Block"
+    assert "emptyDir" in volumes["decrypted-scratch"]

@@ -207,6 +207,22 @@ def test_where_all_keys_become_variables_both_rounds_tell_how_to_name_them(
     assert terminal.run("lint").code == 0
 
 
+def test_a_workload_whose_name_is_generated_has_settings_too(
+    terminal: Terminal, shop: FakeProject
+) -> None:
+    shop.write(
+        "shop.yml",
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-, namespace: eu}\n"
+        "spec: {template: {spec: {restartPolicy: Never, containers: [{name: m, image: 'shop/app:v1',"
+        " resources: {limits: {memory: 100Mi}, requests: {memory: 50Mi}}}]}}}\n",
+    )
+
+    shown = terminal.run("lint", "--fix", "--write")
+
+    assert shown.code == 0
+    assert toml(shop)["workloads"] == {"eu/Job/migrate-": {"fit_memory": True}}
+
+
 def test_programs_get_the_answers_too(terminal: Terminal, shop: FakeProject) -> None:
     document = json.loads(terminal.run("lint", "--fix", "--output", "json").out)
 

@@ -1,5 +1,6 @@
 """What contrast.toml answers findings with, in the pod as it will be deployed. Source: docs/internals/generate.md 10."""
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from contrast_tasks.prepare.fitted import (
     fit,
     remove_fields,
     set_memory,
+    split_empty_dirs,
 )
 from contrast_tasks.settings.workloads import ContainerSettings, WorkloadSettings
 
@@ -177,3 +179,71 @@ def test_other_resources_stay_where_memory_is_set() -> None:
     assert holder == {
         "resources": {"limits": {"gpu": 1, "memory": "1Gi"}, "requests": {"memory": "1Gi"}}
     }
+
+
+@pytest.mark.parametrize(
+    ("mounts", "wanted"),
+    [
+        pytest.param([("a", "x"), ("b", "y"), ("a", "x/")], ["e x", "e-2 y", "e x"], id="parts"),
+        pytest.param([("a", "x"), ("b", "x/y")], None, id="one part in the other"),
+        pytest.param([("a", "x"), ("b", "")], None, id="the whole too"),
+        pytest.param([("a", "../x")], None, id="leads out"),
+        pytest.param([("a", "/x")], None, id="absolute"),
+        pytest.param([("a", "x"), ("b", "xy")], ["e x", "e-2 xy"], id="equal beginnings"),
+    ],
+)
+def test_parts_of_an_empty_dir_become_volumes(
+    mounts: list[tuple[str, str]], wanted: list[str] | None
+) -> None:
+    listed = [
+        {"name": "e", "mountPath": f"/{n}", "subPath": part} for n, (_, part) in enumerate(mounts)
+    ]
+    spec = {
+        "initContainers": [{"name": "a", "volumeMounts": listed[:1]}],
+        "containers": [{"name": "b", "volumeMounts": listed[1:]}],
+        "volumes": [
+            {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "kept", "configMap": {"name": "c"}},
+        ],
+    }
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
+    before = json.loads(json.dumps(spec))
+
+    split_empty_dirs(obj)
+
+    if wanted is None:
+        assert spec == before
+        return
+    names = [each.partition(" ")[0] for each in wanted]
+    found = [*spec["initContainers"][0]["volumeMounts"], *spec["containers"][0]["volumeMounts"]]
+    assert found == [{"name": name, "mountPath": f"/{n}"} for n, name in enumerate(names)]
+    assert spec["volumes"] == [
+        {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "kept", "configMap": {"name": "c"}},
+        {"name": "e-2", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+
+
+def test_a_configured_part_and_a_decrypted_volume_stay_as_they_are() -> None:
+    obj = yaml.safe_load(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n"
+        "  annotations: {contrast.edgeless.systems/secure-pv: 'data:plain'}\n"
+        "spec:\n  volumes: [{name: plain, emptyDir: {}}, {name: c, configMap: {name: c}}]\n"
+        "  containers:\n  - name: a\n    volumeMounts:\n"
+        "    - {name: plain, mountPath: /a, subPath: x}\n    - {name: c, mountPath: /b, subPath: y}\n"
+    )
+    before = json.loads(json.dumps(obj))
+
+    split_empty_dirs(obj)
+
+    assert obj == before
+
+
+def test_an_empty_dir_keeps_its_size_and_loses_a_medium_that_no_guest_has() -> None:
+    obj = yaml.safe_load(
+        "kind: Pod\napiVersion: v1\nspec:\n  volumes:\n"
+        "  - {name: a, emptyDir: {sizeLimit: 1Gi}}\n  - {name: b, emptyDir: {medium: HugePages}}\n"
+    )
+
+    assert empty_volumes(obj, ["*"]) == []
+    assert [each["emptyDir"] for each in obj["spec"]["volumes"]] == [{"sizeLimit": "1Gi"}, {}]

@@ -111,6 +111,20 @@ def test_the_initializer_is_the_specified_one() -> None:
     ] * 2
 
 
+@pytest.mark.parametrize("asked", ["runAsUser: 1000", "runAsNonRoot: true"])
+def test_ours_run_as_root_whatever_user_the_pod_names_for_its_own(asked: str) -> None:
+    """Without root a container has none of its added capabilities, and the kubelet starts no root where none may be."""
+    pod = f"  securityContext: {{{asked}}}\n"
+
+    initializer, sidecar = spec_of(prepared(mesh(), pod))["initContainers"]
+    (theirs,) = spec_of(prepared("{}", pod, settings=THEIRS))["initContainers"]
+
+    root = {"runAsNonRoot": False, "runAsUser": 0}
+    assert initializer["securityContext"] == {"capabilities": {"add": ["NET_ADMIN"]}, **root}
+    assert root.items() <= sidecar["securityContext"].items()
+    assert root.keys().isdisjoint(theirs["securityContext"])
+
+
 def test_the_sidecar_is_the_specified_one() -> None:
     listening = "  - {name: c, image: c, ports: [{containerPort: 8080}]}\n"
 

@@ -186,6 +186,15 @@ def _certificate_files(folder: Path) -> dict[str, bytes]:
     return found
 
 
+def _exists(path: Path) -> bool:
+    """Return whether the file exists; unlike Path.exists, raise OSError and ValueError for a name that no file can have."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def _inside(folder: Path, name: str, index: Path) -> bytes | None:
     """Return the bytes of a file that the index names, None if it does not exist.
 
@@ -194,7 +203,7 @@ def _inside(folder: Path, name: str, index: Path) -> bytes | None:
     path, where = folder / name, Location(file=str(index))
     try:
         is_inside = path.resolve().is_relative_to(folder.resolve())
-        exists = path.exists()
+        exists = _exists(path)
     except (OSError, ValueError) as err:  # the name is too long or has a zero byte
         raise UsageError(f"names an impossible file name: {name[:99]!r}", where=where) from err
     if not is_inside:

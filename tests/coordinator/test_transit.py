@@ -450,4 +450,6 @@ def test_any_path_is_answered_or_refused(path: str, method: str) -> None:
 def test_a_refusal_by_the_listener_is_json_too(client: Client) -> None:
     answer = client.transit.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
-    assert json.loads(answer.body) == {"errors": ["request entity too large"]}
+    # Python 3.13 took the words of RFC 9110.
+    (told,) = json.loads(answer.body)["errors"]
+    assert told in ("request entity too large", "content too large")

@@ -43,7 +43,8 @@ def ask(any_server: AnyServer) -> Ask:
             with urllib.request.urlopen(request, context=context, timeout=20) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as err:
-            content = err.read()
+            with err:
+                content = err.read()
             is_json = err.headers["Content-Type"] == "application/json"
             return err.code, json.loads(content) if is_json else content
 

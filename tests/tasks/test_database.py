@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def test_a_removed_task_is_gone_after_dump(tmp_path: Path) -> None:
     assert (again.in_("a"), again.in_("b")) == (False, True)
     again.remove_all()
     again.dump()
-    assert not Database(name).in_("b")
+    with closing(Database(name)) as again:
+        assert not again.in_("b")
 
 
 def test_nothing_is_written_when_nothing_was_recorded(tmp_path: Path) -> None:
@@ -84,7 +86,8 @@ def test_a_file_that_is_no_database_is_begun_anew(tmp_path: Path, content: bytes
     assert not database.in_("a")
     database.set("a", "deps:", [])
     database.dump()
-    assert Database(str(path)).in_("a")
+    with closing(Database(str(path))) as again:
+        assert again.in_("a")
 
 
 def test_a_row_that_is_no_json_object_counts_as_absent(tmp_path: Path) -> None:

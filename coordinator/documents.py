@@ -6,7 +6,7 @@ then has a gap, which is told to every caller, and goes on: the manifest in forc
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,16 +50,20 @@ class Documents:
         return [generation.transition for generation in self.generations]
 
     @property
-    def manifests(self) -> list[bytes]:
-        """Return the manifests, oldest first, without those that are lost."""
-        names = [each.manifest_hash.hex() for each in self.generations if not each.is_lost]
-        found = self.contents(set(names))
-        return [found[name] for name in names]
+    def manifest_names(self) -> list[str]:
+        """Return the hashes (hex) of the manifests, oldest first, without those that are lost."""
+        return [each.manifest_hash.hex() for each in self.generations if not each.is_lost]
 
     @property
-    def policies(self) -> Mapping[str, bytes]:
-        """Return the policies by hash, sorted."""
-        return dict(sorted(self.contents(self.policy_names).items()))
+    def manifests(self) -> Iterator[bytes]:
+        """Yield the manifests, oldest first, without those that are lost."""
+        for name in self.manifest_names:
+            yield from self.contents({name}).values()
+
+    @property
+    def policies(self) -> Iterator[bytes]:
+        """Yield the policies, in the order of the packs."""
+        return (content for _, content in self._items(self.policy_names))
 
     @property
     def is_whole(self) -> bool:
@@ -70,22 +74,26 @@ class Documents:
     @cached_property
     def size(self) -> int:
         """Return the bytes of all documents as GetManifests returns them."""
-        names = [each.manifest_hash.hex() for each in self.generations if not each.is_lost]
-        return sum(self.places[name].sizes[name] for name in (*names, *self.policy_names))
+        return sum(self.sizes((*self.manifest_names, *self.policy_names)))
 
     @cached_property
     def packed_size(self) -> int:
         """Return the bytes that all packs take."""
         return sum(PACK_BYTES + len(pack.content) for pack in self.packs)
 
+    def sizes(self, names: Iterable[str]) -> list[int]:
+        """Return how many bytes the documents with these hashes (hex) have."""
+        return [self.places[name].sizes[name] for name in names]
+
     def contents(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the documents with these hashes (hex) that are there; each pack is unpacked once."""
-        return {
-            name: content
-            for pack in self.packs_with(names)
-            for name, content in pack.documents(names)
-            if self.places[name] is pack
-        }
+        return dict(self._items(names))
+
+    def _items(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        for pack in sorted(self.packs_with(names), key=lambda pack: pack.digest):
+            for name, content in pack.documents(names):
+                if self.places[name] is pack:
+                    yield name, content
 
     def packs_with(self, names: Iterable[str]) -> list[Pack]:
         """Return the packs that hold the documents with these hashes (hex)."""

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from http import HTTPStatus
@@ -49,12 +49,13 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer; `rest` follows the body and may be shared by many answers, as it is not copied."""
+    """An answer; `rest` follows the body, and is made while it is sent; rest_bytes: of all of it."""
 
     status: HTTPStatus
     content_type: str
     body: bytes
-    rest: bytes = b""
+    rest: Iterable[bytes] = ()
+    rest_bytes: int = 0
 
 
 class Answers(Protocol):
@@ -304,11 +305,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body) + len(answer.rest)))
+        self.send_header("Content-Length", str(len(answer.body) + answer.rest_bytes))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
-            self.wfile.write(answer.rest)
+            for part in answer.rest:
+                self.wfile.write(part)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what cannot be parsed; the base class would repeat it."""

@@ -175,7 +175,7 @@ def get_manifests(
     ]
     return pb.GetManifestsResponse(
         Manifests=documents.manifests,
-        Policies=documents.policies.values(),
+        Policies=documents.policies,
         LostManifests=lost,
         LostPolicies=[bytes.fromhex(name) for name in documents.lost_policies],
         LostBefore=documents.before.strip(b"\0") and documents.before,

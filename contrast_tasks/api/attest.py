@@ -7,7 +7,7 @@ history of manifests and to both CAs. Source: docs/internals/coordinator.md 12.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from contrast_tasks.decode import DecodeError, Json, parse_json
@@ -64,7 +64,7 @@ def parse_request(body: bytes) -> bytes:
 
 
 def render_evidence(version: str, oid: str, document: bytes) -> bytes:
-    """Return the part of an answer that differs from one request to the next; `render_state` follows it."""
+    """Return the part of an answer that differs from one request to the next; `state_parts` follow it."""
     head = {
         "version": version,
         "attestation_type": [int(arc) for arc in oid.split(".")],
@@ -73,17 +73,33 @@ def render_evidence(version: str, oid: str, document: bytes) -> bytes:
     return json.dumps(head)[:-1].encode() + b", "
 
 
-def render_state(
+def state_parts(
     manifests: Iterable[bytes], policies: Iterable[bytes], root_ca_pem: bytes, mesh_ca_pem: bytes
-) -> bytes:
-    """Return the part of an answer that stays the same while a manifest is in force."""
-    tail = {
-        "manifests": [_encoded(content) for content in manifests],
-        "policies": [_encoded(content) for content in policies],
-        "root_ca": _encoded(root_ca_pem),
-        "mesh_ca": _encoded(mesh_ca_pem),
-    }
-    return json.dumps(tail)[1:].encode() + b"\n"
+) -> Iterator[bytes]:
+    """Yield the rest of an answer, a document at a time."""
+    yield b'"manifests": ['
+    yield from _items(manifests)
+    yield b'], "policies": ['
+    yield from _items(policies)
+    cas = {"root_ca": _encoded(root_ca_pem), "mesh_ca": _encoded(mesh_ca_pem)}
+    yield b"], " + json.dumps(cas)[1:].encode() + b"\n"
+
+
+def state_bytes(sizes: Sequence[Sequence[int]], root_ca_pem: bytes, mesh_ca_pem: bytes) -> int:
+    """Return how many bytes `state_parts` yields; sizes: bytes of each manifest, and of each policy."""
+    empty = sum(map(len, state_parts((), (), root_ca_pem, mesh_ca_pem)))
+    return empty + sum(
+        sum((size + 2) // 3 * 4 + len('""') for size in of_kind)
+        + max(len(of_kind) - 1, 0) * len(", ")
+        for of_kind in sizes
+    )
+
+
+def _items(contents: Iterable[bytes]) -> Iterator[bytes]:
+    before = b'"'
+    for content in contents:
+        yield b"".join((before, base64.b64encode(content), b'"'))
+        before = b', "'
 
 
 def parse_answer(body: bytes) -> Attested:

@@ -14,12 +14,14 @@ Reading needs a bounded amount of memory and time, whatever the stream holds. So
 
 import hashlib
 import struct
+import threading
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
@@ -56,8 +58,8 @@ class Pack:
     sizes: Mapping[str, int]
 
     def documents(self, wanted: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """Yield hash (hex) and bytes of the wanted documents, of all by default; unpacks the stream for each call."""
-        layout = _parse(self.content)
+        """Yield hash (hex) and bytes of the wanted documents, of all by default; all callers at one time share what is unpacked."""
+        layout = _unpacked(self)
         for name, indexes in zip(self.sizes, layout.documents, strict=True):
             if wanted is None or name in wanted:
                 yield name, b"".join(layout.part(index) for index in indexes)
@@ -93,13 +95,27 @@ class PackedDocuments(Collection[bytes]):
         return isinstance(document, bytes) and hashlib.sha256(document).hexdigest() in self.hashes
 
 
-class _Layout(NamedTuple):
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Layout:
     raw: memoryview
     starts: Sequence[int]
     documents: Sequence[Sequence[int]]
 
     def part(self, index: int) -> memoryview:
         return self.raw[self.starts[index] : self.starts[index + 1]]
+
+
+# A server may have many slow callers, and each would hold an unpacked stream of its own.
+_in_use: WeakValueDictionary[bytes, _Layout] = WeakValueDictionary()
+_unpacking = threading.Lock()
+
+
+def _unpacked(pack: Pack) -> _Layout:
+    with _unpacking:
+        layout = _in_use.get(pack.digest)
+        if layout is None:
+            layout = _in_use[pack.digest] = _parse(pack.content)
+        return layout
 
 
 def read_pack(content: bytes) -> Pack:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contrast_tasks.api import packs
 from contrast_tasks.api.packs import BadPack, DocumentTooLarge, pack_documents, read_pack
 from tests.fakes.packs import MAGIC, numbers, pack
 
@@ -155,3 +156,26 @@ def test_more_raw_bytes_than_a_pack_may_hold_become_several() -> None:
 def test_a_document_that_fits_into_no_pack_is_named_by_its_size(document: bytes) -> None:
     with pytest.raises(DocumentTooLarge, match=f"a document of {len(document)} bytes"):
         pack_documents([b"small", document])
+
+
+def test_all_readers_at_one_time_share_what_is_unpacked_and_nothing_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (packed,) = pack_documents([b"one", b"two"])
+    unpacked: list[bytes] = []
+
+    def parse(content: bytes) -> object:
+        unpacked.append(content)
+        return original(content)
+
+    original = packs._parse
+    monkeypatch.setattr(packs, "_parse", parse)
+    readers = [packed.documents() for _ in range(3)]
+    for reader in readers:
+        next(reader)
+    assert len(unpacked) == 1
+
+    assert {content for reader in readers for _, content in reader} == {b"two"}
+    assert not packs._in_use
+    assert len([*packed.documents()]) == 2
+    assert len(unpacked) == 2

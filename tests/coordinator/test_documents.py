@@ -88,8 +88,11 @@ def test_what_is_read_equals_what_was_written(states: list[State], store: Memory
         state.latest.transition_hash for state in states
     ]
     assert documents.is_whole
-    assert documents.manifests == [OLDEST, OLDER, NEWEST]
-    assert documents.policies == {POLICY_HASH: POLICY, OTHER_POLICY_HASH: OTHER_POLICY}
+    assert [*documents.manifests] == [OLDEST, OLDER, NEWEST]
+    assert documents.contents(documents.policy_names) == {
+        POLICY_HASH: POLICY,
+        OTHER_POLICY_HASH: OTHER_POLICY,
+    }
     assert documents.transitions == [state.latest.transition_hash for state in states]
     assert documents.size == sum(map(len, (OLDEST, OLDER, NEWEST, POLICY, OTHER_POLICY)))
 
@@ -104,7 +107,7 @@ def test_an_old_manifest_that_is_lost_leaves_a_gap(
 
     assert state.generation == 3
     assert [each.is_lost for each in state.documents.generations] == [False, True, False]
-    assert state.documents.manifests == [OLDEST, NEWEST]
+    assert [*state.documents.manifests] == [OLDEST, NEWEST]
     assert state.documents.generations[1].manifest_hash == sha256(OLDER)
     assert state.documents.transitions == states[-1].documents.transitions
     assert not state.documents.is_whole
@@ -122,7 +125,9 @@ def test_a_policy_that_is_lost_is_named_and_an_update_brings_it_back(
 
     assert len(states) == state.generation
     assert state.documents.lost_policies == (POLICY_HASH,)
-    assert state.documents.policies == {OTHER_POLICY_HASH: OTHER_POLICY}
+    assert state.documents.contents(state.documents.policy_names) == {
+        OTHER_POLICY_HASH: OTHER_POLICY
+    }
     assert put(guard, state, OLDER, POLICY).documents.is_whole
     assert recovered(store).documents.is_whole
 
@@ -137,7 +142,7 @@ def test_of_a_chain_that_is_broken_the_newer_part_is_served(
     state = recovered(store)
 
     assert state.documents.before == lost
-    assert state.documents.manifests == [OLDER, NEWEST]
+    assert [*state.documents.manifests] == [OLDER, NEWEST]
     assert state.generation == 2
     assert state.ca.root_ca_pem == states[0].ca.root_ca_pem
 
@@ -183,7 +188,7 @@ def test_an_update_puts_the_policies_of_an_older_store_into_packs(
     documents = recovered(store).documents
 
     assert len(documents.generations) == len(states) + 1
-    assert POLICY_HASH in documents.policies
+    assert POLICY_HASH in documents.policy_names
 
 
 def test_an_update_brings_back_removed_packs_that_its_manifest_needs(store: MemoryStore) -> None:
@@ -213,6 +218,6 @@ def test_a_manifest_too_large_for_one_object_is_kept_in_a_pack(store: MemoryStor
 
     state = recovered(store)
     assert state.manifest_bytes == large
-    assert state.documents.manifests == [large]
+    assert [*state.documents.manifests] == [large]
     assert store.names("manifests") == []
     assert max(map(len, store._values.values())) < 1024 * 1024

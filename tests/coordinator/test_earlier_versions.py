@@ -56,7 +56,7 @@ def test_its_history_is_whole_and_goes_on(caplog: pytest.LogCaptureFixture) -> N
     assert state.documents.is_whole
     assert "has policies of an earlier version" in caplog.text
     assert state.generation == 2
-    assert {hashlib.sha256(each).hexdigest() for each in state.documents.policies.values()} == set(
+    assert {hashlib.sha256(each).hexdigest() for each in state.documents.policies} == set(
         store.names("policies")
     )
     assert recover(make_guard(store)).documents.transitions == after.documents.transitions
@@ -79,7 +79,7 @@ def test_it_finds_the_newer_manifest_and_all_of_its_own() -> None:
         assert hashlib.sha256(step).digest() == digest
         manifests.append(store.get(f"manifests/{step[:32].hex()}"))
         digest = step[32:]
-    assert manifests == new.documents.manifests[::-1]
+    assert manifests == [*new.documents.manifests][::-1]
     assert len(manifests) == 3
 
 

@@ -31,7 +31,7 @@ class Echo:
             self.waiting.release()
             self.go.wait(30)
         body = f"{request.method} {request.path} ".encode() + request.body
-        return Answer(HTTPStatus.OK, "text/plain", body, self.rest)
+        return Answer(HTTPStatus.OK, "text/plain", body, [self.rest], len(self.rest))
 
     def refuse(self, status: HTTPStatus) -> Answer:
         return Answer(status, "text/plain", b"refused")

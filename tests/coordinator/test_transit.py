@@ -51,7 +51,7 @@ class Client:
             headers["Content-Type"] = content_type
         answer = self.transit.answer(Request(method, path, headers, body, self.peer))
         assert answer.content_type == "application/json"
-        document: dict[str, Any] = json.loads(answer.body + answer.rest)
+        document: dict[str, Any] = json.loads(answer.body)
         return int(answer.status), document
 
     def put(self, path: str, **document: object) -> tuple[int, dict[str, Any]]:

@@ -36,6 +36,7 @@ from coordinator.options import Options
 from coordinator.peers import PeerRecovery, asker
 from coordinator.presence import LockPresence, Presence
 from coordinator.probes import Probes, ProbeServer
+from coordinator.quota import Turns
 from coordinator.state import Guard
 from coordinator.store.base import Store
 from coordinator.store.file import FileStore
@@ -94,7 +95,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         _log.info("Incoming connections are let in", extra={"rules": lift_deny()})
     prepare(issuer, supply, wait_s=0)
     guard.audit.on_event = partial(_count_event, metrics)
-    context = Context(guard=guard, metrics=metrics, peers=peers)
+    context = Context(guard=guard, metrics=metrics, peers=peers, turns=Turns())
     started, stop = threading.Event(), threading.Event()
     watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
     probes = Probes(

@@ -20,7 +20,7 @@ from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
-from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_INTERNAL
+from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_BUSY, REASON_INTERNAL
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
@@ -32,6 +32,7 @@ from contrast_tasks.atls.errors import (
     TooSlow,
 )
 from contrast_tasks.atls.registry import Registry
+from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
@@ -48,6 +49,7 @@ from coordinator.metrics import (
     RECOVERIES,
     Metrics,
 )
+from coordinator.quota import Turns
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
@@ -64,6 +66,8 @@ from coordinator.userapi import (
 _log = logging.getLogger("coordinator.transport")
 
 Handler = Callable[[Any, PeerIdentity, Guard], Any]
+# Answers with a history that is smaller need no turn.
+_LARGE_BYTES = 1024 * 1024
 # Descriptors for everything but connections: libraries, the store, gRPC, probes.
 _OTHER_DESCRIPTORS = 256
 _LISTENERS = 2
@@ -92,6 +96,7 @@ class Context(NamedTuple):
     guard: Guard
     metrics: Metrics
     peers: PeerCount
+    turns: Turns
 
 
 def user_methods() -> tuple[Method, ...]:
@@ -304,6 +309,8 @@ def _answer(
     _log.info("%s called", method.name)
     refusal = None
     try:
+        if method.handler is get_manifests:
+            _take_turn(shared, identity, context)
         response = method.handler(_parse(method, request), identity, shared.guard)
     except ContrastError as err:
         refusal = refusal_from(err)
@@ -324,6 +331,17 @@ def _answer(
     if refusal is not None:
         _abort(context, refusal)
     return response
+
+
+def _take_turn(shared: Context, identity: PeerIdentity, context: grpc.ServicerContext) -> None:
+    """Wait until an answer with the whole history may go out; raises Refusal if too many do."""
+    if shared.guard.current().documents.size <= _LARGE_BYTES:
+        return
+    turn = shared.turns.take(network_of(identity.address or ""), context.cancel)
+    if turn is None:
+        raise Refusal(REASON_BUSY, "the history is being sent to others")
+    if not context.add_callback(partial(shared.turns.give_back, turn)):
+        shared.turns.give_back(turn)
 
 
 def _note_refusal(guard: Guard, event: str, identity: PeerIdentity, refusal: Refusal) -> None:
@@ -351,5 +369,5 @@ def _abort(context: grpc.ServicerContext, refusal: Refusal) -> NoReturn:
 
 
 def _serialize(message: Any) -> bytes:
-    content: bytes = message.SerializeToString()
+    content: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return content

@@ -38,6 +38,7 @@ REASON_INCONSISTENT = "history_inconsistent"
 REASON_DAMAGED = "history_damaged"
 REASON_HISTORY_FULL = "history_full"
 REASON_ANSWER_SIZE = "answer_too_large"
+REASON_BUSY = "busy"
 REASON_CONFLICT = "concurrent_update"
 REASON_OUTDATED = "outdated_snapshot"
 REASON_NOT_IN_MANIFEST = "not_in_manifest"
@@ -105,6 +106,11 @@ REASONS: Mapping[str, Reason] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "the history is larger than an answer of GetManifests",
         "ask with contrast-tasks, which gets the history in packs",
+    ),
+    REASON_BUSY: Reason(
+        grpc.StatusCode.UNAVAILABLE,
+        "answers of GetManifests are on their way to as many callers as memory has room for",
+        "ask again, or with contrast-tasks, which gets the history in packs",
     ),
     REASON_CONFLICT: Reason(
         _UNMET,

@@ -77,7 +77,8 @@ class Reference:
 
     def get_manifests(self, request: Any, identity: Any) -> Any:
         """Return the history without its newest transition."""
-        answer = get_manifests(request, identity, self.guard)
+        content = get_manifests(request, identity, self.guard)
+        answer = pb.GetManifestsResponse.FromString(content)
         answer.ClearField("LatestTransition")
         answer.RootCA = self.root()
         return answer

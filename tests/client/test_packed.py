@@ -56,7 +56,7 @@ class Channel:
                 raise Unknown
             kind, method = self.methods[path]
             answer = method(kind.FromString(request_serializer(request)), NOBODY, self.guard)
-            content = answer.SerializeToString()
+            content = answer if isinstance(answer, bytes) else answer.SerializeToString()
             self.received += len(content)
             return response_deserializer(content)
 

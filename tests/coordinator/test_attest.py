@@ -110,7 +110,8 @@ def test_the_answer_binds_nonce_history_and_both_cas(
     assert decoded(got.document, "manifests") == [first, second]
     assert sorted(decoded(got.document, "policies")) == sorted([POLICY, OTHER_POLICY])
     (root_ca,), (mesh_ca,) = (decoded(got.document, name) for name in ("root_ca", "mesh_ca"))
-    over_grpc = get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    content = get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    over_grpc = pb.GetManifestsResponse.FromString(content)
     assert (root_ca, mesh_ca) == (over_grpc.RootCA, over_grpc.MeshCA)
     transition = bytes(32)
     for manifest in (first, second):

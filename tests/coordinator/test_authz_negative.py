@@ -25,6 +25,7 @@ from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SnpRefer
 from coordinator.extapi import PeerCount
 from coordinator.meshapi import new_mesh_cert
 from coordinator.metrics import Metrics
+from coordinator.quota import Turns
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 from coordinator.transport import Context, MeshGate, serve_mesh_api, serve_user_api
@@ -82,7 +83,7 @@ def put(
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: NOW
-    return Context(guard=guard, metrics=Metrics(), peers=PeerCount())
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), turns=Turns())
 
 
 def make_validators(state: State) -> tuple[Validator, ...]:

@@ -48,7 +48,8 @@ def refused(call: Callable[[], object]) -> Refusal:
 
 
 def fetch(guard: Guard) -> pb.GetManifestsResponse:
-    return get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    content = get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    return pb.GetManifestsResponse.FromString(content)
 
 
 def fetch_packed(guard: Guard, known: Sequence[bytes] = ()) -> ext.GetPackedResponse:

@@ -12,7 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.api import extension, meshapi, userapi
 from contrast_tasks.api import userapi_pb2 as pb
-from contrast_tasks.api.errors import CoordinatorFailed, CoordinatorNotReady, RequestRefused
+from contrast_tasks.api.errors import (
+    REASON_BUSY,
+    CoordinatorFailed,
+    CoordinatorNotReady,
+    RequestRefused,
+)
 from contrast_tasks.api.limits import SERVER_OPTIONS
 from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.errors import (
@@ -30,13 +35,16 @@ from contrast_tasks.attestation.errors import EndorsementRejected, TcbRejected
 from contrast_tasks.errors import (
     ClusterError,
     ContrastError,
+    CoordinatorUnreachable,
     EvidenceRejected,
     NotAuthorised,
     UsageError,
 )
 from contrast_tasks.manifest.model import Manifest
+from coordinator import transport
 from coordinator.extapi import PeerCount
 from coordinator.metrics import MESH_FAILURES, Metrics
+from coordinator.quota import Turns
 from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
 from coordinator.transport import (
@@ -73,7 +81,7 @@ def judged(error: EvidenceRejected, by: str) -> EvidenceRejected:
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: datetime.now(UTC)  # both ends of a handshake judge by the same clock
-    return Context(guard=guard, metrics=Metrics(), peers=PeerCount())
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), turns=Turns())
 
 
 @pytest.fixture
@@ -134,6 +142,25 @@ def test_a_manifest_is_set_read_and_updated_by_its_owner(
     assert history.policies == (POLICY,)
     assert history.mesh_ca_pem == second.mesh_ca_pem
     assert guard.current().generation == 2
+
+
+def test_a_large_history_is_sent_to_few_at_a_time(
+    user_api: AtlsServer, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_LARGE_BYTES", 0)
+    with dial(user_api) as peer:
+        userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
+        # More calls than places: each gives its own back.
+        for _ in range(5):
+            userapi.get_manifests(peer.channel, 5)
+        taken = [context.turns.take(name, print) for name in ("one", "other")]
+        monkeypatch.setattr(context.turns, "_wait_s", 0)
+
+        with pytest.raises(CoordinatorUnreachable, match="being sent to others") as caught:
+            userapi.get_manifests(peer.channel, 5)
+
+    assert None not in taken
+    assert caught.value.reason == REASON_BUSY
 
 
 def test_the_key_of_the_tls_certificate_is_what_authorises(

@@ -54,7 +54,8 @@ def send(
 
 
 def fetch(guard: Guard) -> pb.GetManifestsResponse:
-    return get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    content = get_manifests(pb.GetManifestsRequest(), NOBODY, guard)
+    return pb.GetManifestsResponse.FromString(content)
 
 
 def refused(call: Callable[[], object]) -> Refusal:

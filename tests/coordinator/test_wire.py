@@ -26,7 +26,7 @@ from coordinator.refusal import Refusal
 from coordinator.seedshares import EncryptedShare
 from coordinator.state import Guard
 from coordinator.store.memory import MemoryStore
-from coordinator.transport import _parse, mesh_methods, user_methods
+from coordinator.transport import _parse, _serialize, mesh_methods, user_methods
 from coordinator.unavailable import InRecovery
 from tests.fakes.coordinator import (
     NOBODY,
@@ -122,7 +122,7 @@ def ask(wire: dict[str, Any], guard: Guard, who: PeerIdentity, call: str, **fiel
     """Return what a client of the release reads of our Coordinator's answer."""
     request = wire[f"{call}Request"](**fields).SerializeToString()
     method = METHODS["MeshNewMeshCert" if call == "NewMeshCert" else call]
-    content = method.handler(_parse(method, request), who, guard).SerializeToString()
+    content = _serialize(method.handler(_parse(method, request), who, guard))
     return wire[f"{call}Response"].FromString(content)
 
 

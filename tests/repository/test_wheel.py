@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 from uv import find_uv_bin
 
 from contrast_tasks import __version__
@@ -123,6 +124,21 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_type_checkers_read_the_packages_of_the_wheel(unpacked: Path) -> None:
     assert (unpacked / "contrast_tasks" / "py.typed").is_file()
     assert (unpacked / "coordinator" / "py.typed").is_file()
+
+
+@pytest.mark.e2e
+def test_an_index_accepts_the_metadata_and_installers_find_both_commands(unpacked: Path) -> None:
+    """By the rules of Python's packaging, which `packaging` checks. There is no address of this project to name."""
+    (info,) = unpacked.glob("*.dist-info")
+
+    found = Metadata.from_email((info / "METADATA").read_bytes(), validate=True)
+
+    assert (found.name, str(found.version)) == ("contrast-tasks", __version__)
+    assert (found.license_expression, found.license_files) == ("Apache-2.0", ["LICENSE"])
+    assert found.provides_extra == ["measure", "mesh", "simulate", "ui"]
+    assert found.description == (ROOT / "README.md").read_text()
+    commands = "contrast-coordinator = coordinator.__main__:main\ncontrast-tasks = contrast_tasks.cli.main:main"
+    assert commands in (info / "entry_points.txt").read_text()
 
 
 def resources_of(site: Path, cwd: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from contrast_tasks.decode import Json
 from contrast_tasks.images.lock import Lock, LockedImage
 from contrast_tasks.manifest.policy_document import annotation_of, make_document
 from contrast_tasks.platforms import platform
@@ -12,6 +13,7 @@ from contrast_tasks.prepare.images import image_sites
 from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.controllers import pod_of, with_addresses
 from contrast_tasks.runtime.drawing import drawn_for
+from contrast_tasks.runtime.kubelet.security import apparmor_profiles
 from contrast_tasks.runtime.life import Cluster, PodLife, live
 from contrast_tasks.runtime.node import AKS_PAUSE, PAUSE, Image, Node
 from contrast_tasks.runtime.refusals import ContainerRefused
@@ -77,6 +79,7 @@ def life_of(
     cluster = Cluster(
         node=Node(
             containerd=containerd_version(containerd or release.containerd),
+            apparmor=apparmor_profiles(Json(pod)),
             pause=AKS_PAUSE if here.attaches_layers else PAUSE,
         ),
         shim=shim_version(release.shim_of(here.name)),

@@ -29,6 +29,16 @@ def test_every_request_of_every_pod_is_allowed(web: Terminal) -> None:
         assert allowed == asked
 
 
+def test_a_pod_is_put_on_a_node_that_has_the_profile_that_it_asks_for(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    asked = "          securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}\n"
+    project.write("web.yml", deployment("web", extra=asked))
+    assert terminal.run("generate").code == 0
+
+    assert terminal.run("simulate", "Deployment/web").code == 0
+
+
 def test_the_sequence_is_shown_on_request(web: Terminal) -> None:
     lines = web.run("simulate", "Deployment/web", "--requests").out.splitlines()
 

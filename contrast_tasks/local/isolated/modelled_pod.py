@@ -22,6 +22,7 @@ from contrast_tasks.runtime.containerd_versions import containerd_version
 from contrast_tasks.runtime.cri import Dns
 from contrast_tasks.runtime.kubelet.admission import admitted
 from contrast_tasks.runtime.kubelet.quantities import containers_of
+from contrast_tasks.runtime.kubelet.security import apparmor_profiles
 from contrast_tasks.runtime.kubelet.volume_files import Written
 from contrast_tasks.runtime.node import Drawn, Image, Node, Surroundings
 from contrast_tasks.runtime.node_files import host_files
@@ -66,6 +67,7 @@ class ModelledPod:
         )
         node = Node(
             containerd=containerd_version(isolation.containerd),
+            apparmor=apparmor_profiles(place),
             name=NODE_NAME,
             hostname=NODE_NAME,
             address=NODE_ADDRESS,

@@ -135,5 +135,20 @@ def _profile(member: str, own: Json, whole: Json) -> Profile | None:
     return Profile(kind=_KINDS[kind], localhost=text(place, "localhostProfile"))
 
 
+def apparmor_profiles(pod: Json) -> tuple[str, ...] | None:
+    """Return the profiles that the kernel of a node for the pod has loaded, None if the pod asks for no AppArmor.
+
+    A pod is not put on a node without what it asks for, so such a node shows nothing of its life.
+    """
+    whole = child(pod, "spec", "securityContext")
+    asked = [
+        profile
+        for container in containers_of(pod)
+        if (profile := _profile("appArmorProfile", child(container, "securityContext"), whole))
+        and profile.kind != "unconfined"
+    ]
+    return tuple(each.localhost for each in asked if each.localhost) if asked else None
+
+
 def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)

@@ -23,7 +23,6 @@ _NAMES = {
     "capabilities": "capabilities",
     "devices": "devices",
     "gpus": "GPUs",
-    "execs": "commands that may be executed",
     "is_hidden": "output hidden from the host",
 }
 
@@ -65,6 +64,7 @@ def _container(name: str, before: AllowedContainer, after: AllowedContainer) -> 
         old, new = getattr(before, member), getattr(after, member)
         if old != new:
             yield Change(f"{name}: {called}", _text(old), _text(new))
+    yield from _lists(f"{name}: may be executed", before.execs, after.execs)
     old_mounts, new_mounts = (
         tuple(f"{place} ({kind}, {source})" for place, kind, source in each.mounts)
         for each in (before, after)

@@ -6,11 +6,13 @@ touches nothing that anybody else looks at.
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from contrast_tasks.annotations import ID_PREFIXES, POLICY_KEYS
+from contrast_tasks.files import sha256_hex
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.steps.project import Project
@@ -23,6 +25,11 @@ _MEMBERS = {
     "workload_secret_id": "workload secret",
     "role": "role",
 }
+# What `client.policy_changes` says in the words of the policy.
+_OF_POLICIES = frozenset(
+    {"image", "command", "args", "env", "envFrom", "volumeMounts", "securityContext", "workingDir"}
+)
+_FILES_READ, _LONGEST, _MARK = 40, 100, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +81,11 @@ def with_outputs_in(folder: str, settings: Settings) -> Settings:
 
 def differences(now: Project, planned: Project) -> list[Difference]:
     """Return what a `generate` would change: workloads first, then the manifest, then files, each sorted."""
-    found = _of_workloads(_records(now), _records(planned))
+    old, new = (_files(each) for each in (now, planned))
+    found = _with_objects(_of_workloads(_records(now), _records(planned)), old, new)
     before, after = (_read(each, each.paths.manifest) for each in (now, planned))
     if before != after:
         found.append(_of_manifest(before, after))
-    old, new = (_files(each) for each in (now, planned))
     sources = _in_place(now)
     for name in sorted(old.keys() | new.keys()):
         what = _what(old.get(name), new.get(name))
@@ -116,6 +123,88 @@ def _of_workloads(
 
 def _shown(value: str | list[str]) -> str:
     return value if isinstance(value, str) else " ".join(value)
+
+
+def _with_objects(
+    found: list[Difference], old: Mapping[str, bytes], new: Mapping[str, bytes]
+) -> list[Difference]:
+    """Return the differences with what changes in the objects that are deployed, beside what policies say of them."""
+    files = [
+        name
+        for name in sorted(old.keys() & new.keys())
+        if name.startswith("deployment/") and old[name] != new[name]
+    ]
+    known = {each.name: each for each in found}
+    # Reading a file takes longer than all else that is said of it.
+    for name in files[:_FILES_READ]:
+        before, after = (_objects(each[name], name) for each in (old, new))
+        for key in before.keys() & after.keys():
+            changes = tuple(_of_object(before[key], after[key]))
+            if changes:
+                same = known.get(key, Difference(what="changed", name=key))
+                known[key] = replace(same, changes=(*same.changes, *changes))
+    return [known[name] for name in sorted(known)]
+
+
+def _objects(content: bytes, file: str) -> dict[str, Any]:
+    from contrast_tasks.kube.documents import decode, kept_documents
+    from contrast_tasks.kube.workloads import workload_key
+
+    documents, _ = kept_documents(decode(content, file), file)
+    return {workload_key(each.obj): each.obj for each in documents}
+
+
+def _of_object(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield what differs, in a pod's spec by the names that contrast.toml has, as `containers.web.resources`."""
+    from contrast_tasks.kube.workloads import is_workload, spec_path
+
+    base = f"{'.'.join(map(str, spec_path(before)))}." if is_workload(before) else "."
+    for change in _members(before, after, ()):
+        what = change.what.removeprefix(base)
+        if before["kind"] == "Secret":
+            is_new, is_gone = not change.before, not change.after
+            yield Change(what, "" if is_new else "a value", "" if is_gone else "another value")
+        else:
+            yield replace(change, what=what)
+
+
+def _members(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[Change]:
+    """Yield the members that differ, by their names; items of lists go by theirs."""
+    if before == after or (path and (path[-1] in _OF_POLICIES or _is_generated(path))):
+        return
+    old, new = _by_name(before), _by_name(after)
+    if old is None or new is None:
+        yield Change(".".join(path), _value(before), _value(after))
+        return
+    for key in [*old, *(key for key in new if key not in old)]:
+        yield from _members(old.get(key), new.get(key), (*path, key))
+
+
+def _is_generated(path: tuple[str, ...]) -> bool:
+    return path[-1] in POLICY_KEYS or path[-1].startswith(ID_PREFIXES)
+
+
+def _by_name(value: Any) -> dict[str, Any] | None:
+    """Return the members of an object or of a list of named items, None for anything else; nothing has none."""
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return {str(key): each for key, each in value.items()}
+    if isinstance(value, list) and all(
+        isinstance(each, dict) and each.get("name") for each in value
+    ):
+        return {str(each["name"]): each for each in value}
+    return None
+
+
+def _value(value: Any) -> str:
+    """Return a value on one line, the mark of one that is long."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) > _LONGEST or "\n" in text:
+        return f"{len(text)} characters, SHA-256 {sha256_hex(text.encode())[:_MARK]}"
+    return text
 
 
 def _of_manifest(before: bytes | None, after: bytes | None) -> Difference:

@@ -9,7 +9,7 @@ import pytest
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.plan import Difference
 from tests.fakes.commands import Terminal
-from tests.fakes.workloads import FakeProject
+from tests.fakes.workloads import FakeProject, deployment, service, stream
 
 CLASS = "contrast-cc-metal-qemu-snp-0a1b2c3d"
 LIVE = {
@@ -221,3 +221,36 @@ def test_generate_after_a_plan_is_still_up_to_date(terminal: Terminal) -> None:
     terminal.run("plan")
 
     assert terminal.run("generate").err.startswith("up to date")
+
+
+RESOURCES = "          resources: {{limits: {{memory: {0}}}, requests: {{memory: {0}}}}}\n"
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{p: {0}, {1}: x}}\n"
+
+
+def test_what_no_policy_has_is_shown_before_and_after_too(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    def write(memory: str, replicas: int, password: str, key: str) -> None:
+        web = deployment("web", extra=RESOURCES.format(memory))
+        web = web.replace("replicas: 1", f"replicas: {replicas}")
+        project.write("web.yml", stream(web, SECRET.format(password, key), service("web")))
+
+    write("160Mi", 1, "old", "gone")
+    assert terminal.run("generate").code == 0
+    write("256Mi", 3, "new", "come")
+
+    shown = terminal.run("plan")
+    changes = json.loads(terminal.run("plan", "--output", "json").out)["result"]["changes"]
+
+    assert shown.out == (
+        "changed Deployment/web\n"
+        "  ~ spec.replicas: 1 -> 3\n"
+        "  ~ containers.web.resources.limits.memory: 160Mi -> 256Mi\n"
+        "  ~ containers.web.resources.requests.memory: 160Mi -> 256Mi\n"
+        "changed Secret/s\n"
+        "  ~ stringData.p: a value -> another value\n"
+        "  - stringData.gone: a value\n"
+        "  + stringData.come: another value\n"
+        "changed build/deployment/web.yml\n"
+    )
+    assert changes[0]["changes"][0] == {"what": "spec.replicas", "before": "1", "after": "3"}

@@ -32,7 +32,9 @@ def test_every_request_of_every_pod_is_allowed(web: Terminal) -> None:
 def test_a_pod_is_put_on_a_node_that_has_the_profile_that_it_asks_for(
     terminal: Terminal, project: FakeProject
 ) -> None:
-    asked = "          securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}\n"
+    asked = (
+        "          securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}\n"
+    )
     project.write("web.yml", deployment("web", extra=asked))
     assert terminal.run("generate").code == 0
 

@@ -4,7 +4,7 @@ import contextlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Thread, Timer
 from typing import IO, NamedTuple, Protocol
 
@@ -20,11 +20,22 @@ _CONFLICT = re.compile(r"Apply failed with \d+ conflict")
 _ADVICE = "Please review the fields above"
 _PLACE_ABSENT = re.compile(r'namespaces "([^"]+)" not found')
 # Files of a list cannot be told apart in kubectl's messages, and the objects' names stand there anyway.
-_STDIN = re.compile(r' ?"?STDIN"?:?')
+_STDIN = re.compile(r'(?:unable to recognize )?"?STDIN"?:? ?')
 _ERROR = "error: "
 _REASON = re.compile(r"Error from server \((\w+)\)")
 _DENIED = re.compile(
     r'cannot (\w+) resource "([^"]+)" in API group "([^"]*)"(?: in the namespace "([^"]+)")?'
+)
+# What kubectl says where nothing it asks can be answered, and what to do then.
+_NO_WAY = (
+    (
+        re.compile(r"getting credentials|must be logged in|provide credentials|Unauthorized"),
+        "log in to the cluster again, or choose another context with --context",
+    ),
+    (
+        re.compile(r"was refused|connection refused|Unable to connect|dial tcp|x509|rejected our"),
+        "does the cluster run, and is its context the one that you mean (--context)?",
+    ),
 )
 _TIMED_OUT = ("timed out waiting for the condition", "context deadline exceeded")
 
@@ -52,13 +63,15 @@ class KubectlFailed(ClusterError):
     """kubectl ended with an error.
 
     text: what it printed before. reasons: the API server's, as `Conflict`. denied: what the user may not do, each as `list on
-    events in namespace shop`. is_late: what it waited for did not happen in time.
+    events in namespace shop`. is_late: what it waited for did not happen in time. has_no_way: the API server does not answer
+    at all, or does not know the user.
     """
 
     text = ""
     reasons: frozenset[str] = frozenset()
     denied: tuple[str, ...] = ()
     is_late = False
+    has_no_way = False
 
 
 def unheard(_line: str) -> None:
@@ -140,15 +153,18 @@ def verb_of(arguments: Sequence[str]) -> str:
 
 def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
     """Return the error of a kubectl that failed; lines: its error output."""
-    told = [line for line in lines if not _LOG_LINE.match(line) and not line.startswith(_WARNING)]
+    told = list(_without_log(lines))
     message = _STDIN.sub("", "\n".join(dict.fromkeys(told or lines))).removeprefix(_ERROR)
-    reasons = frozenset(_REASON.findall(message))
+    no_way = next((hint for words, hint in _NO_WAY if words.search(message)), "")
     denied = tuple(
         f"{verb} on {plural}{f'.{group}' if group else ''}{f' in namespace {place}' if place else ''}"
         for verb, plural, group, place in dict.fromkeys(_DENIED.findall(message))
     )
-    hint = ""
-    if _CONFLICT.search(message):
+    hint = no_way
+    if no_way:
+        # What follows is advice about kubectl's configuration.
+        message = message.partition("\n")[0]
+    elif _CONFLICT.search(message):
         message = message.partition(_ADVICE)[0].rstrip()
         # For example after `kubectl apply` of the same objects without --server-side.
         hint = "another tool owns these fields; deploy --take-over sets them all the same"
@@ -159,6 +175,16 @@ def refused(arguments: Sequence[str], lines: Sequence[str]) -> KubectlFailed:
     failed = KubectlFailed(
         f"kubectl {verb_of(arguments)} failed: {message or 'it said nothing'}", hint=hint
     )
-    failed.reasons, failed.denied = reasons, denied
+    failed.reasons, failed.denied = frozenset(_REASON.findall(message)), denied
     failed.is_late = any(words in message for words in _TIMED_OUT)
+    failed.has_no_way = bool(no_way)
     return failed
+
+
+def _without_log(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that are neither kubectl's log, whose entries may have further lines, nor warnings."""
+    is_log = False
+    for line in lines:
+        is_log = bool(_LOG_LINE.match(line)) or (is_log and line.startswith(("\t", " >")))
+        if not is_log and not line.startswith(_WARNING):
+            yield line

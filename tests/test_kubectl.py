@@ -143,3 +143,54 @@ def test_what_was_waited_for_too_long_is_no_other_fault(told: str, is_late: bool
 
     assert isinstance(failed, KubectlFailed)
     assert failed.is_late is is_late
+
+
+_PLUGIN = "getting credentials: exec: executable login not found"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message", "hint"),
+    [
+        (
+            [
+                "The connection to the server 192.0.2.1:6443 was refused - did you specify the right?"
+            ],
+            "The connection to the server 192.0.2.1:6443 was refused - did you specify the right?",
+            "does the cluster run",
+        ),
+        (
+            [
+                'error: unable to recognize "STDIN": Get "https://a/api": dial tcp: lookup a: no such host'
+            ],
+            'Get "https://a/api": dial tcp: lookup a: no such host',
+            "does the cluster run",
+        ),
+        (
+            ["error: You must be logged in to the server (the server has asked for credentials)"],
+            "You must be logged in to the server (the server has asked for credentials)",
+            "log in to the cluster again",
+        ),
+        (
+            [
+                'E1130 16:50:00.000000  1 memcache.go:265] "Unhandled Error" err=<',
+                f'\tGet "https://a/api": {_PLUGIN}',
+                "\t",
+                " >",
+                f"Unable to connect to the server: {_PLUGIN}",
+                "",
+                "It looks like you are trying to use a client-go credential plugin.",
+            ],
+            f"Unable to connect to the server: {_PLUGIN}",
+            "log in to the cluster again",
+        ),
+    ],
+    ids=["refused", "no-name", "no-login", "no-plugin"],
+)
+def test_a_server_that_cannot_be_asked_at_all_is_told_in_a_line(
+    lines: list[str], message: str, hint: str
+) -> None:
+    failed = refused(["get", "pods"], lines)
+
+    assert str(failed) == f"kubectl get failed: {message}"
+    assert failed.hint.startswith(hint)
+    assert failed.has_no_way

@@ -91,6 +91,8 @@ def status_hint(found: "StatusResult") -> str:
         return f"the coordinator has no manifest, and pods wait for it: '{command('set')}'"
     if found.coordinator == "recovery":
         return recovery_hint()
+    if any(line.phase == "not deployed" for line in found.on_cluster):
+        return f"'{command('deploy')}' deploys what is not on the cluster"
     waiting = [pod for pod in found.pods if pod.phase == "initializing"]
     if found.coordinator and any("coordinator refused" in pod.message for pod in waiting):
         return (

@@ -11,6 +11,7 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.annotated import Annotated
+from contrast_tasks.kubectl import KubectlFailed
 from contrast_tasks.platforms import is_confidential_class
 from contrast_tasks.settings.model import Settings
 
@@ -47,7 +48,9 @@ def refuse_absent_classes(
     """Raise ClusterError if the cluster lacks a class; return why that could not be looked up, "" if it could."""
     try:
         found = absent_classes(settings, confidential_classes(objects), cluster)
-    except ClusterError as err:
+    except KubectlFailed as err:
+        if err.has_no_way:
+            raise
         # Not everybody who may deploy may read objects of the whole cluster.
         return str(err)
     if found:

@@ -15,11 +15,12 @@ from contrast_tasks.errors import ClusterError
 from contrast_tasks.kubectl import KubectlFailed, OnLine, Run, run_kubectl, unheard, verb_of
 from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.progress import Watch, unseen
+from contrast_tasks.report.hints import command
 from contrast_tasks.settings.model import Settings
 
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
-_LOOK_S = 5
+_LOOK_S, _KINDS_S = 5, 60
 # After so many seconds whoever watches is told that it still goes on.
 _TELL_S = 10
 _WHICH_CLUSTER = "choose a context with 'kubectl config use-context', or --context"
@@ -205,8 +206,15 @@ class Kubectl:
                 f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not on the cluster, nothing was restarted",
                 hint="deploy first",
             )
-        for workload in workloads:
-            self._ask(["rollout", "restart", *named(workload)])
+        for number, workload in enumerate(workloads):
+            try:
+                self._ask(["rollout", "restart", *named(workload)])
+            except KubectlFailed as err:
+                done, rest = workloads[:number], workloads[number:]
+                raise ClusterError(
+                    f"{err}\nrestarted: {_listed(done)}\nnot restarted: {_listed(rest)}",
+                    hint=err.hint,
+                ) from err
 
     def wait(self, workloads: Sequence[Id], *, timeout_s: float, watch: Watch = unseen) -> None:
         """Return when all workloads with rollouts are rolled out. Raises ClusterError naming the one that takes longer."""
@@ -228,8 +236,16 @@ class Kubectl:
             if err.is_late and wait_s < left_s:
                 return False
             told = "the time is over" if err.is_late else err
-            raise ClusterError(f"{workload.key} is not rolled out: {told}", hint=err.hint) from err
+            hint = err.hint or f"'{command('status')}' tells why"
+            raise ClusterError(f"{workload.key} is not rolled out: {told}", hint=hint) from err
         return True
+
+    def await_kinds(self, names: Sequence[str]) -> None:
+        """Return when the API server serves new kinds; names: of their definitions. Raises ClusterError."""
+        if names:
+            definitions = [f"customresourcedefinition/{name}" for name in names]
+            limit = f"--timeout={_KINDS_S}s"
+            self._ask(["wait", "--for=condition=Established", limit, *definitions])
 
     def runtime_classes(self) -> frozenset[str]:
         """Return the names of the cluster's runtime classes; raises ClusterError if they cannot be read."""
@@ -260,6 +276,10 @@ class Kubectl:
             return parse_json(self._ask(arguments))
         except DecodeError as err:
             raise ClusterError(f"kubectl {verb_of(arguments)} printed no JSON") from err
+
+
+def _listed(workloads: Sequence[Id]) -> str:
+    return ", ".join(each.key for each in workloads) or "nothing"
 
 
 def id_of(item: Json) -> Id:

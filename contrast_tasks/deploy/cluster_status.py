@@ -1,11 +1,12 @@
 """What runs of a deployment on a cluster, and what somebody changed there, as far as the user may read it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from contrast_tasks.deploy.cluster import Kubectl
+from contrast_tasks.decode import Json
+from contrast_tasks.deploy.cluster import Id, Kubectl
 from contrast_tasks.deploy.drift import drift
-from contrast_tasks.deploy.pods_report import PodLine, Workload, pod_lines, unknown_line
+from contrast_tasks.deploy.pods_report import PodLine, Workload, line_without_pods, pod_lines
 from contrast_tasks.deploy.select import id_in
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
@@ -54,10 +55,11 @@ def status(
     lines: list[PodLine] = []
     untold: list[str] = []
     denials: list[KubectlFailed] = []
+    live = _live(deployed, cluster, untold)
     namespaces = sorted({each.namespace for each in deployed})
     for namespace in namespaces:
         here = [
-            Workload(each.key, item.obj)
+            Workload(each.key, item.obj, is_absent=each in live.absent)
             for each, item in deployed.items()
             if each.namespace == namespace
         ]
@@ -65,25 +67,36 @@ def status(
             pods = cluster.all_of("pods", namespace)
         except KubectlFailed as err:
             denials.append(_denial(err))
-            lines += [unknown_line(each, f"it takes the verb {err.denied[0]}") for each in here]
+            lines += [line_without_pods(each, "unknown", _needed(err)) for each in here]
             continue
         found = pod_lines(here, pods, ())
         if not all(line.is_ready for line in found):
             try:
                 found = pod_lines(here, pods, cluster.all_of("events", namespace))
             except KubectlFailed as err:
-                needed = ", ".join(_denial(err).denied)
-                untold.append(f"{_EVENTS_UNKNOWN}: it takes the verb {needed}")
+                untold.append(f"{_EVENTS_UNKNOWN}: {_needed(_denial(err))}")
         lines += found
     if denials and len(denials) == len(namespaces):
         raise denials[0]
-    changed: tuple[str, ...] = ()
+    return Status(tuple(lines), live.drift, behind, tuple(untold))
+
+
+class _Live(NamedTuple):
+    """What of the workloads is not on the cluster, and what was changed there in the others."""
+
+    absent: frozenset[Id] = frozenset()
+    drift: tuple[str, ...] = ()
+
+
+def _live(deployed: Mapping[Id, Annotated], cluster: Kubectl, untold: list[str]) -> _Live:
+    """Return what is known; untold: gets a line if the user may not know."""
+    named = {each: item for each, item in deployed.items() if not item.has_generated_name}
     try:
-        changed = drift_of(objects, cluster)
+        found = cluster.get(list(named))
     except KubectlFailed as err:
-        denied = ", ".join(_denial(err).denied)
-        untold.append(f"{_DRIFT_UNKNOWN}: it takes the verb {denied}")
-    return Status(tuple(lines), changed, behind, tuple(untold))
+        untold.append(f"{_DRIFT_UNKNOWN}: {_needed(_denial(err))}")
+        return _Live()
+    return _Live(frozenset(named.keys() - found.keys()), _drift(named, found))
 
 
 def _denial(error: KubectlFailed) -> KubectlFailed:
@@ -91,6 +104,10 @@ def _denial(error: KubectlFailed) -> KubectlFailed:
     if not error.denied:
         raise error
     return error
+
+
+def _needed(denial: KubectlFailed) -> str:
+    return f"it takes the verb {', '.join(denial.denied)}"
 
 
 def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
@@ -101,8 +118,12 @@ def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
         for item in objects
         if item.is_workload and not item.has_generated_name
     }
+    return _drift(deployed, cluster.get(list(deployed)))
+
+
+def _drift(deployed: Mapping[Id, Annotated], live: Mapping[Id, Json]) -> tuple[str, ...]:
     return tuple(
         f"{each.key}: {line}"
-        for each, item in cluster.get(list(deployed)).items()
+        for each, item in live.items()
         for line in drift(deployed[each].obj, item.value)
     )

@@ -92,10 +92,13 @@ def _read_on_cluster(
             missing = f"{item.key} has no pod in namespace {places[item.key]}"
             if len(wanted) == 1:
                 raise ClusterError(missing, hint=hint)
+            # Of several the others are shown.
             say(f"{missing}: {hint}")
         found += ours
+    if not found:
+        raise ClusterError("no workload of this deployment has a pod on the cluster", hint=hint)
     having = [pod for pod in found if container in ("", *_containers(pod))]
-    if found and not having:
+    if not having:
         raise _no_container(container, [name for pod in found for name in _containers(pod)])
     text = ""
     for pod in having:

@@ -25,7 +25,8 @@ from contrast_tasks.settings.model import Settings
 Say = Callable[[str], None]
 
 # Needed by what lies in them, or is of them.
-_FIRST = ("Namespace", "CustomResourceDefinition")
+_DEFINITION = "CustomResourceDefinition"
+_FIRST = ("Namespace", _DEFINITION)
 # Of a Deployment's controller.
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -71,6 +72,8 @@ def deploy(
     steps = _Steps(cluster, named, take_over=take_over, watch=watch)
     steps.attempt([*first, *ready])
     steps.apply(first)
+    new_kinds = [each.name for each in first if each.kind == _DEFINITION and each not in live]
+    cluster.await_kinds(new_kinds)
     noted = frozenset({*before, *named})
     if noted != before:
         # Before they exist, so that `stop` finds them however this ends.

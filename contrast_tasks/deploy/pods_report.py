@@ -4,12 +4,14 @@ Source: Kubernetes API reference, PodStatus and Event.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from contrast_tasks.decode import Json
 
 
-class PodLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PodLine:
     """One pod, or the lack of any: `pod` is "" then. reason: why it is not ready, "" if it is or nothing is told."""
 
     workload: str
@@ -21,10 +23,11 @@ class PodLine(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A workload as deployed: `[namespace/]Kind/name`, its object, and whether its pods end by themselves."""
+    """A workload of a deployment: `[namespace/]Kind/name`, its object, and whether the cluster is known to lack it."""
 
     key: str
     obj: Mapping[str, Any]
+    is_absent: bool = False
 
     @property
     def kind(self) -> str:
@@ -45,16 +48,13 @@ def pod_lines(
     lines: list[PodLine] = []
     for workload in workloads:
         own = [_line(workload.key, pod, events) for pod in pods_of(workload, pods)]
-        lines += own or [_without_pods(workload, "no pod", _refusal(workload, events))]
+        phase = "not deployed" if workload.is_absent else "no pod"
+        lines += own or [line_without_pods(workload, phase, _refusal(workload, events))]
     return lines
 
 
-def unknown_line(workload: Workload, reason: str) -> PodLine:
-    """Return the line of a workload whose pods may not be listed."""
-    return _without_pods(workload, "unknown", reason)
-
-
-def _without_pods(workload: Workload, phase: str, reason: str) -> PodLine:
+def line_without_pods(workload: Workload, phase: str, reason: str) -> PodLine:
+    """Return the line of a workload of which no pod can be shown."""
     return PodLine(
         workload=workload.key, pod="", phase=phase, is_ready=False, restarts=0, reason=reason
     )

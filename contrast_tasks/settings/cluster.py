@@ -2,7 +2,7 @@
 
 from contrast_tasks.declare.shapes import TEXT
 from contrast_tasks.records import Record, member
-from contrast_tasks.settings.values import LABEL
+from contrast_tasks.settings.values import LABEL, NAMESPACE
 
 
 class ClusterSettings(Record):
@@ -12,7 +12,7 @@ class ClusterSettings(Record):
         TEXT, "context of kubectl's configuration; by default its current one", default=None
     )
     namespace: str | None = member(
-        LABEL, "namespace of objects that name none; by default the context's", default=None
+        NAMESPACE, "namespace of objects that name none; by default the context's", default=None
     )
     kubeconfig: str | None = member(
         TEXT, "kubectl's configuration; by default KUBECONFIG or ~/.kube/config", default=None

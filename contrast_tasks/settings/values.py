@@ -76,6 +76,9 @@ SAN = Leaf(
 LABEL = text(
     "a name of at most 53 lower-case letters, digits and dashes", rf"(?=.{{1,53}}$){_NAME}"
 )
+NAMESPACE = text(
+    "a name of at most 63 lower-case letters, digits and dashes", rf"(?=.{{1,63}}$){_NAME}"
+)
 QUANTITY = text('a memory quantity such as "700Mi"', MEMORY_PATTERN)
 LIFETIME = text(f'{lifetimes.WANTED}, such as "24h"', lifetimes.PATTERN)
 STORE_SIZE = text('a quantity such as "10Gi", or "0" for none', rf"0|{MEMORY_PATTERN}")

@@ -135,6 +135,41 @@ def test_waiting_shares_its_time_among_the_workloads() -> None:
     ]
 
 
+def test_a_restart_that_fails_half_way_tells_what_was_restarted_and_what_was_not() -> None:
+    ids = [Id("apps/v1", "Deployment", "shop", name) for name in ("a", "b", "c")]
+    live = {"kind": "List", "items": [each.render() for each in ids]}
+
+    def run(arguments: Sequence[str], _content: str, _on_line: OnLine) -> Said:
+        if arguments[-1] == "deployment/b":
+            raise refused(arguments, ["Error from server (Forbidden): not yours"])
+        return Said(json.dumps(live))
+
+    with pytest.raises(ClusterError) as caught:
+        Kubectl(run=run).restart(ids)
+
+    assert str(caught.value) == (
+        "kubectl rollout failed: Error from server (Forbidden): not yours\n"
+        "restarted: shop/Deployment/a\n"
+        "not restarted: shop/Deployment/b, shop/Deployment/c"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_told_once_and_not_asked_again(
+    project: Project,
+) -> None:
+    said: list[str] = []
+
+    def run(arguments: Sequence[str], _content: str, _on_line: OnLine) -> Said:
+        if "config" in arguments:
+            return Said(CONFIG)
+        raise refused(arguments, ["Unable to connect to the server: dial tcp: i/o timeout"])
+
+    with pytest.raises(ClusterError, match="Unable to connect to the server"):
+        run_deploy(settings(project), say=said.append, cluster=Kubectl(run=run))
+
+    assert len(said) == 1
+
+
 class Watched:
     """Remembers what it was told."""
 

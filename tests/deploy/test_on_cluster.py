@@ -47,6 +47,21 @@ spec:
   ports:
     - port: 80
 """
+DEFINITION = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: things.example.com
+spec:
+  group: example.com
+  names: {kind: Thing, plural: things}
+  scope: Namespaced
+  versions:
+    - name: v1
+      schema: {openAPIV3Schema: {type: object}}
+      served: true
+      storage: true
+"""
 JOB = """\
 apiVersion: batch/v1
 kind: Job
@@ -149,11 +164,11 @@ def test_namespaces_come_before_what_lies_in_them_though_their_file_comes_last(
     folder = project.root / "build" / "deployment"
     namespace, service = OTHER.split("---\n")
     (folder / "a-service.yml").write_text(service)
-    (folder / "z-namespace.yml").write_text(namespace)
+    (folder / "z-namespace.yml").write_text(f"{namespace}---\n{DEFINITION}")
 
     done = deploy(project, cluster, said)
 
-    assert "Namespace/shop" in done.started
+    assert {"Namespace/shop", "CustomResourceDefinition/things.example.com"} <= {*done.started}
     assert names(server, "Service", "shop") == ["api"]
     assert not deploy(project, cluster, said).changed
 
@@ -429,6 +444,16 @@ def test_status_shows_what_the_user_may_read_and_tells_the_verb_that_the_rest_ta
         ("default/Deployment/web", "no pod"),
     ]
     assert list(found.untold) == untold
+
+
+def test_status_before_anything_is_deployed_says_so(
+    project: Project, cluster: Kubectl, said: list[str]
+) -> None:
+    found = run_status(settings(project), say=said.append, cluster=cluster)
+
+    assert {line.phase for line in found.on_cluster} == {"not deployed"}
+    assert not found.running
+    assert said[0].startswith("in context test-cluster, namespace default of https://")
 
 
 def test_status_for_whom_may_list_no_pods_is_an_error_with_the_verb(

@@ -53,7 +53,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.admissions: list[Admission] = [_admit_pod]
-        self.controllers: list[Callable[[Cluster, Event], None]] = []
+        self.controllers: list[Callable[[Cluster, Event], None]] = [_establish]
         self.warnings: list[str] = []
         self._objects: dict[Key, Object] = {}
         self._owned: dict[Key, dict[str, dict[fields.Path, Any]]] = {}
@@ -222,6 +222,13 @@ class Cluster:
         self._events.append(event)
         self._changed.notify_all()
         return event
+
+
+def _establish(cluster: Cluster, event: Event) -> None:
+    """Serve a new kind, as the API server itself does a moment later."""
+    if event.type == "ADDED" and event.key.resource.kind == "CustomResourceDefinition":
+        condition = {"type": "Established", "status": "True"}
+        cluster.set_status(event.key, {"conditions": [condition]})
 
 
 def _without_version(one: Object) -> Object:

@@ -11,7 +11,7 @@ import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -248,10 +248,28 @@ class KubeServer(Reached):
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         with suppress(OSError):
+            for kind, told in self._initial(request) if since == 0 else ():
+                _send_line(handler, kind, told)
+                since = int(told["metadata"]["resourceVersion"])
             for event in self.cluster.watch(since, matches, timeout_s):
-                line = json.dumps({"type": event.type, "object": event.object}).encode() + b"\n"
-                handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                _send_line(handler, event.type, event.object)
             handler.wfile.write(b"0\r\n\r\n")
+
+    def _initial(self, request: Request) -> Iterator[tuple[str, Object]]:
+        """Yield what is there, and a bookmark behind it, if the watch asks for it."""
+        if request.query.get("sendInitialEvents") != "true":
+            return
+        place = parse_place(request.path)
+        assert place is not None
+        found = self.cluster.list(place.resource, place.namespace, selected(request.query))
+        for one in found[1]:
+            yield "ADDED", one
+        metadata = {
+            "resourceVersion": str(found[0]),
+            "annotations": {"k8s.io/initial-events-end": "true"},
+        }
+        kind = {"apiVersion": place.resource.api_version, "kind": place.resource.kind}
+        yield "BOOKMARK", {**kind, "metadata": metadata}
 
     def events(self, request: Request) -> Callable[[Event], bool]:
         """Return which events a watch tells. Raises Failure."""
@@ -264,6 +282,11 @@ class KubeServer(Reached):
             and place.namespace in {"", event.key.namespace}
             and is_selected(event.object)
         )
+
+
+def _send_line(handler: BaseHTTPRequestHandler, kind: str, told: Object) -> None:
+    line = json.dumps({"type": kind, "object": told}).encode() + b"\n"
+    handler.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
 
 
 def _list(resource: Resource, version: int, items: Sequence[Object]) -> Object:

@@ -22,6 +22,9 @@ from contrast_tasks.settings.load import load_settings
 from contrast_tasks.steps.keys import PROCESSOR
 from dev.checkout import ROOT
 from dev.others.layout import fetched
+from tests.fakes.kube.cluster import RUNTIME_CLASSES
+from tests.fakes.kube.kinds import kind
+from tests.fakes.kube.server import KubeServer
 from tests.fakes.shop import require_namespaces
 from tests.fakes.whole_images import missing_libraries, needs_mirrors, unpacked
 from tests.fakes.workloads import config_map, make_project
@@ -53,8 +56,10 @@ class Tool:
         # As in a container that lives for a whole stage: what one command has compiled the next one finds.
         self.home = self.root / "home/nonroot"
 
-    def run(self, work: Path, *words: str, user: int = NONROOT) -> subprocess.CompletedProcess[str]:
-        """Run a command in a container without network, with a folder as its working folder and little else to write to."""
+    def run(
+        self, work: Path, *words: str, user: int = NONROOT, network: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container, without network unless it is that of this machine, with a folder as its working folder and little else to write to."""
         bundle = self.folder / "bundle"
         bundle.mkdir(exist_ok=True)
         bound = {self.config.working_dir: work, "/home/nonroot": self.home}
@@ -78,7 +83,10 @@ class Tool:
                 ),
             ],
             "linux": {
-                "namespaces": [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network")]
+                "namespaces": [
+                    {"type": each}
+                    for each in ("mount", "pid", "ipc", "uts", *([] if network else ["network"]))
+                ]
             },
         }
         (bundle / "config.json").write_text(json.dumps(spec))
@@ -201,6 +209,25 @@ def test_a_stage_ends_as_the_command_does(tool: Tool, tmp_path: Path) -> None:
     done = tool.run(of_nonroot(project.root, 1234), "bash", "-c", STAGE, user=1234)
 
     assert (done.returncode, done.stdout) == (7, ENDED.lstrip()), done.stderr
+
+
+def test_it_deploys_to_a_cluster_with_its_own_kubectl(tool: Tool, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "work")
+    handler = "contrast-cc-metal-qemu-snp-0a1b2c3d"  # of the project
+    body = {"metadata": {"name": handler}, "handler": handler}
+
+    def deploy(*words: str) -> subprocess.CompletedProcess[str]:
+        line = ["contrast-tasks", "deploy", "--kubeconfig", "kubeconfig", *words]
+        return tool.run(of_nonroot(project.root), *line, network=True)
+
+    with KubeServer() as server:
+        server.write_kubeconfig(project.root / "kubeconfig")
+        server.cluster.create(RUNTIME_CLASSES, "", body)
+        done, broken = deploy("--set", f'runtime.class="{handler}"'), deploy("--context", "none")
+
+    assert (done.returncode, broken.returncode) == (0, 30), done.stderr
+    _, deployments = server.cluster.list(kind("Deployment"), "default")
+    assert sorted(each["metadata"]["name"] for each in deployments) == ["cart", "shelf", "till"]
 
 
 def test_a_job_of_gitlab_finds_all_in_the_image(tool: Tool, tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ FORMS = {
 }
 
 
+# What services set whose logs are read for commands: most of them, Azure Pipelines, TeamCity.
+_LOGS = ("CI", "TF_BUILD", "TEAMCITY_VERSION")
+
+
 class Console:
     """The output of one command line.
 
@@ -72,7 +76,8 @@ class Console:
         What is read by somebody is free of control characters; a file or a program gets the text as it is.
         """
         if self.is_text:
-            if self.form == "github" or self._environ.get("CI") or self._stdout.isatty():
+            is_logged = any(self._environ.get(name) for name in _LOGS)
+            if self.form == "github" or is_logged or self._stdout.isatty():
                 from contrast_tasks.report.text import shown
 
                 text = shown(text)
@@ -110,7 +115,12 @@ class Console:
             shown.close()
 
     def _bytes(self, content: bytes) -> None:
-        put(self._stdout, content.decode())
+        from contrast_tasks.report.text import shown_json, shown_xml
+
+        text = content.decode()
+        if not self.is_text:
+            text = shown_xml(text) if self.form == "junit" else shown_json(text)
+        put(self._stdout, text)
 
     def show(self, findings: Iterable[Finding]) -> None:
         """Show findings to people now; `end` does not repeat them."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.report.model import number_of
+from contrast_tasks.report.text import shown
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -140,7 +141,7 @@ class Bar:
         line.add_column(width=24)
         line.add_column(no_wrap=True)
         bar = ProgressBar(work.total, work.done, width=24)
-        line.add_row(Text(work.verb), bar, Text(work.words))
+        line.add_row(Text(work.verb), bar, Text(shown(work.words)))
         return line
 
     def write(self, text: str) -> bool:

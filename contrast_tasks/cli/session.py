@@ -61,9 +61,16 @@ def run_command_line(words: Sequence[str], root: str) -> int:
         report = Report.of_error(report.command, error)
     if is_debug:
         for failure in report.failures:
-            put(sys.stderr, failure.trace)
+            _put_trace(failure.trace)
     console.end(report)
     return report.exit_code
+
+
+def _put_trace(text: str) -> None:
+    """Write a traceback, in which there may be text of files and peers."""
+    from contrast_tasks.report.text import shown
+
+    put(sys.stderr, shown(text))
 
 
 def _wanted_form(words: Sequence[str]) -> str:
@@ -188,14 +195,14 @@ def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
         return command_module(name).run(arguments, context)
     except ContrastError as error:
         if context.debug:
-            traceback.print_exc()
+            _put_trace(traceback.format_exc())
         return Report.of_error(name, error)
     except OSError as error:
         refused = file_error(error)
         if refused is None:
             return _bug(name, error, context)
         if context.debug:
-            traceback.print_exc()
+            _put_trace(traceback.format_exc())
         return Report.of_error(name, refused)
     except OutputLost:
         raise
@@ -205,7 +212,7 @@ def _run(name: str, arguments: argparse.Namespace, context: Context) -> Report:
 
 def _bug(name: str, error: Exception, context: Context) -> Report:
     if context.debug:
-        traceback.print_exception(error)
+        _put_trace("".join(traceback.format_exception(error)))
     message = f"this is a bug: {type(error).__name__}: {error}"
     hint = "run again with --debug and report what it shows"
     return Report.of_error(name, ContrastError(message, hint=hint))

@@ -1,7 +1,7 @@
 """Findings and errors as text for the terminal. Colour never carries information of its own."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Finding, Severity
@@ -21,6 +21,9 @@ CONTROL = {
         for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
     },
 }
+# Of those the ones that stand in JSON and XML as they are; both have escapes of their own for them.
+_JSON = {code: f"\\u{code:04x}" for code in CONTROL if code >= 0x7F}  # noqa: PLR2004  # DEL
+_XML = {code: f"&#{code};" for code in _JSON}
 # How lines begin, or what is in them, that services of CI carry out when they see them in a log.
 _COMMAND = r"^(\s*):(?=:)|#(?=#(?:\[|vso\[|teamcity\[))"
 
@@ -31,21 +34,33 @@ def shown(text: str) -> str:
     Source: ECMA-48; the workflow commands of GitHub (`::name::`, `##[name]`), the logging commands of Azure Pipelines
     (`##vso[`) and the service messages of TeamCity (`##teamcity[`).
     """
-    text = text.translate(CONTROL)
-    if "::" in text or "##" in text:
-        import re
+    return _without_commands(text.translate(CONTROL), lambda character: f"\\x{ord(character):02x}")
 
-        text = re.sub(_COMMAND, _escaped, text, flags=re.MULTILINE)
-    return text
+
+def shown_json(text: str) -> str:
+    """Return a JSON text with the same value that a terminal or the log of a CI service may show; see `shown`."""
+    return _without_commands(text.translate(_JSON), lambda character: f"\\u{ord(character):04x}")
+
+
+def shown_xml(text: str) -> str:
+    """Return an XML text with the same value that a terminal or the log of a CI service may show; see `shown`."""
+    return _without_commands(text.translate(_XML), lambda character: f"&#{ord(character)};")
+
+
+def _without_commands(text: str, escape: Callable[[str], str]) -> str:
+    """Return a text in which one character of each command to a service is escaped."""
+    if "::" not in text and "##" not in text:
+        return text
+    import re
+
+    return re.sub(
+        _COMMAND, lambda found: f"{found[0][:-1]}{escape(found[0][-1])}", text, flags=re.MULTILINE
+    )
 
 
 def _shown_place(where: Location) -> str:
     """Return a place on one line: a file's name may hold a newline, after which anything could seem to be said by us."""
     return shown(str(where).replace("\n", "\\n"))
-
-
-def _escaped(match: Any) -> str:
-    return f"{match[0][:-1]}\\x{ord(match[0][-1]):02x}"
 
 
 class _Terminal(Protocol):
@@ -109,9 +124,9 @@ def closing_lines(report: Report, *, colour: bool = False) -> list[str]:
     hints = [failure.hint for failure in report.failures if failure.is_findings]
     if hints:
         error = _label(Severity.ERROR, colour=colour)
-        lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{_written(report)}")
-        shown = {"", *(finding.hint for finding in report.findings)}
-        lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in shown)
+        lines.append(f"{PROGRAM}: {error}: {counted(report.findings)}{shown(_written(report))}")
+        said = {"", *(finding.hint for finding in report.findings)}
+        lines.extend(_hint_line(hint) for hint in dict.fromkeys(hints) if hint not in said)
     return lines
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from contrast_tasks.errors import ContrastError, MissingReferenceValues
 from contrast_tasks.findings import Finding, FindingsError
 from contrast_tasks.report.model import Failure, Report, Status, Step, sorted_findings
-from contrast_tasks.report.text import closing_lines, finding_line
+from contrast_tasks.report.text import closing_lines, finding_line, shown
 from contrast_tasks.tasks.actions import Failed
 from contrast_tasks.tasks.outcome import read_outcome
 
@@ -98,9 +98,9 @@ class Reporter:
             self._listener.finished(step, dict(task.values))
         elif self._stream is not None:
             for path in step.wrote_outside_state:
-                self._stream.write(f"wrote {path}\n")
+                self._stream.write(f"wrote {shown(path)}\n")
             for line in task.values.get("warnings") or ():
-                self._stream.write(f"warning: {line}\n")
+                self._stream.write(f"warning: {shown(line)}\n")
 
     def initialize(self, tasks: Any, selected_tasks: Any) -> None:
         """Let SIGTERM end a run of plain doit as Ctrl-C does: finished tasks are recorded, and workers are ended.
@@ -201,4 +201,4 @@ class Reporter:
             self._stream.write(f"{line}\n")
         for error in self.errors:
             if isinstance(error, Bug):
-                self._stream.write(error.traceback)
+                self._stream.write(shown(error.traceback))

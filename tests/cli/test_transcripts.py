@@ -220,10 +220,14 @@ BAD_INPUT = [
         lines(
             f"{SHOP}:20: error[G080 config-missing]: Deployment/cart refers to the ConfigMap prices,"
             " expected it among the sources",
-            '  hint: add the ConfigMap to the sources, or mark the reference optional: true; or say in contrast.toml that it is made elsewhere: [elsewhere."ConfigMap/prices"]',
+            "  hint: add the ConfigMap to the sources, or mark the reference optional: true; or say in contrast.toml that it is made elsewhere:"
+            ' keys = ["NAME", ...] in [elsewhere."ConfigMap/prices"], as'
+            " 'kubectl describe configmap/prices' lists them",
             f"{TILL}:20: error[G080 config-missing]: Deployment/till refers to the ConfigMap prices,"
             " expected it among the sources",
-            '  hint: add the ConfigMap to the sources, or mark the reference optional: true; or say in contrast.toml that it is made elsewhere: [elsewhere."ConfigMap/prices"]',
+            "  hint: add the ConfigMap to the sources, or mark the reference optional: true; or say in contrast.toml that it is made elsewhere:"
+            ' keys = ["NAME", ...] in [elsewhere."ConfigMap/prices"], as'
+            " 'kubectl describe configmap/prices' lists them",
             "contrast-tasks: error: 2 errors, nothing was written",
         ),
         id="missing-config-map",

@@ -83,10 +83,10 @@ def test_pre_commit_installs_the_hooks_and_runs_them(project: FakeProject, tmp_p
     kept = {key: value for key, value in os.environ.items() if not key.startswith("CONTRAST_")}
     environment = {**kept, "PRE_COMMIT_HOME": str(tmp_path / "pre-commit")}
 
-    def run() -> dict[str, str]:
+    def run(*files: str) -> dict[str, str]:
         subprocess.run(["git", "add", "--all"], cwd=project.root, check=True)
         done = subprocess.run(
-            [sys.executable, "-m", "pre_commit", "run", "--all-files"],
+            [sys.executable, "-m", "pre_commit", "run", "--files", *files],
             cwd=project.root,
             env=environment,
             capture_output=True,
@@ -101,14 +101,14 @@ def test_pre_commit_installs_the_hooks_and_runs_them(project: FakeProject, tmp_p
         return {hook: how if how == "Passed" else codes.pop(0) for hook, how in found}
 
     subprocess.run(["git", "init", "--quiet"], cwd=project.root, check=True)
-    before = run()
+    before = run("deployment/shop.yml")
     generate = [sys.executable, "-m", "contrast_tasks", "generate"]
     generated = subprocess.run(
         generate, cwd=project.root, env={**environment, "PYTHONPATH": str(ROOT)}, check=False
     ).returncode
-    after = run()
+    after = run("README")
     project.write("broken.yml", "kind: Deployment\nmetadata: [\n")
-    broken = run()
+    broken = run("contrast.lock")
 
     assert (before, generated) == ({"lint": "Passed", "generate": "5"}, 0)
     assert after == {"lint": "Passed", "generate": "Passed"}

@@ -195,7 +195,7 @@ class Link(asyncio.BufferedProtocol):
             waited_since, self.waits_since = self.waits_since, math.inf
             step = partial(_step, session, self._service.new_session, received)
             session, complete, answer, error = await asyncio.wrap_future(
-                self._service.turns.submit(self.address, step)
+                self._service.queue.submit(self.address, step)
             )
             # Only an answer of ours begins another wait: single bytes that lead to none are no progress.
             self.waits_since = loop.time() if answer else waited_since

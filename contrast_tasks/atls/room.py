@@ -1,4 +1,4 @@
-"""Places and turns for connections, shared fairly among the addresses that ask for them.
+"""Places and threads for connections, shared fairly among the addresses that ask for them.
 
 Whoever holds many places loses one when somebody with fewer asks; among equals, who has waited too long does; and nobody holds more
 than three quarters. So no address can keep others out, however many connections it opens and whatever it sends on them.
@@ -79,7 +79,7 @@ class Room(Generic[Held]):
         return [guest for guest in self._guests if guest.address == address]
 
 
-class Turns:
+class FairQueue:
     """Runs calls on the threads of an executor, for one address after the other.
 
     So nobody waits for more than one call of each other address, however many an address asks for.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from contrast_tasks.atls.errors import NoRoom, TooSlow
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.room import Room, Turns
+from contrast_tasks.atls.room import FairQueue, Room
 from contrast_tasks.atls.session import READ_BYTES, ServerSession
 
 _LOG = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Service:
         self.handshaking: Room[Connection] = Room(
             limits.handshakes, since=lambda one: one.waits_since, patience_s=limits.stalled_s
         )
-        self.turns = Turns(executor)
+        self.queue = FairQueue(executor)
         self._on_refused = on_refused
         self._lines = LogRate(limits.lines_per_s)
         self._telling: asyncio.TimerHandle | None = None

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.room import Room, Turns, network_of
+from contrast_tasks.atls.room import FairQueue, Room, network_of
 from contrast_tasks.atls.service import Limits, LogRate, Service, affordable
 
 
@@ -132,13 +132,13 @@ def test_a_listener_has_two_descriptors_for_each_connection(
     assert (limits.connections, limits.handshakes) == (connections, handshakes)
 
 
-def test_turns_go_from_address_to_address() -> None:
+def test_the_queue_goes_from_address_to_address() -> None:
     order: list[str] = []
     with ThreadPoolExecutor(1) as one_thread:
-        turns, held = Turns(one_thread), threading.Event()
-        first = turns.submit("a", held.wait)
+        queue, held = FairQueue(one_thread), threading.Event()
+        first = queue.submit("a", held.wait)
         asked = [
-            turns.submit(address, partial(order.append, f"{address}{number}"))
+            queue.submit(address, partial(order.append, f"{address}{number}"))
             for address, count in (("a", 3), ("b", 2), ("c", 1))
             for number in range(count)
         ]
@@ -149,9 +149,9 @@ def test_turns_go_from_address_to_address() -> None:
     assert order == ["a0", "b0", "c0", "b1", "a2"]
 
 
-def test_what_a_turn_raises_is_raised_where_its_result_is_asked_for() -> None:
+def test_what_a_queued_call_raises_is_raised_where_its_result_is_asked_for() -> None:
     with ThreadPoolExecutor(1) as one_thread:
-        failed = Turns(one_thread).submit("a", partial(int, "x"))
+        failed = FairQueue(one_thread).submit("a", partial(int, "x"))
 
         with pytest.raises(ValueError, match="invalid literal"):
             failed.result()

@@ -6,7 +6,7 @@ from typing import TypeVar
 from contrast_tasks.deploy.cluster import Id, Target
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kube.annotated import Annotated
-from contrast_tasks.pods.workload_names import hint_for, spellings
+from contrast_tasks.pods.workload_names import hint_for, spellings, typed
 
 Workload = TypeVar("Workload")
 # Kinds without a namespace, of those that deployments usually have; the API server corrects the rest.
@@ -36,7 +36,7 @@ def select(
     # By their places: an object of the deployment is no key.
     selected: dict[int, Workload] = {}
     for name in names:
-        wanted = name.lower()
+        wanted = typed(name)
         matches = {
             index: workload
             for index, (key, short, workload) in enumerate(deployed)

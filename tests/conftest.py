@@ -22,11 +22,13 @@ from contrast_tasks.images.pack import PackedImage
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.manifest import keys
 from coordinator import listener
+from tests.fakes.secrets import secret_watch
 
 # The parser in C reads ten times as fast, and hundreds of tests read what was written.
 yaml.SafeLoader = yaml.CSafeLoader
 
 pytest_plugins = ["pytester"]
+__all__ = ["secret_watch"]
 GOLDEN = Path(__file__).with_name("golden")
 
 # The same examples on every run, and no verdict that depends on how fast the machine is.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,7 @@ from tests.fakes.kube.coordinator import (
     set_ready,
 )
 from tests.fakes.kube.servers import SERVERS, AnyServer, opened
+from tests.fakes.secrets import SECRETS_FILE, leaks, noted
 from tests.fakes.transit import Curl, Workload
 
 pytestmark = pytest.mark.e2e
@@ -67,11 +68,12 @@ POLICIES = [COORDINATOR_POLICY, WEB_POLICY]
 
 @dataclass(kw_only=True)
 class Running:
-    """A started Coordinator; `ports` by name, `lines` is its log so far."""
+    """A started Coordinator; `ports` by name, `lines` is its log so far, `told` what else it wrote."""
 
     process: subprocess.Popen[str]
     ports: Mapping[str, int]
     lines: list[dict[str, object]]
+    told: list[str] = field(default_factory=list)
 
     def probe(self, name: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
@@ -101,6 +103,7 @@ class Running:
     def stop(self) -> tuple[int, str, str]:
         self.process.send_signal(signal.SIGTERM)
         out, err = self.process.communicate(timeout=30)
+        self.told += [out, err]
         return self.process.returncode, out, err
 
 
@@ -115,12 +118,13 @@ def processor(machine: Path) -> SimulatedProcessor:
 
 
 @pytest.fixture
-def environ(processor: SimulatedProcessor, machine: Path) -> dict[str, str]:
+def environ(processor: SimulatedProcessor, machine: Path, tmp_path: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return {
         **kept,
         "CONTRAST_EVIDENCE": f"simulated:{machine}",
         "CONTRAST_HOST_DATA": COORDINATOR_HASH,
+        SECRETS_FILE: str(tmp_path / "secrets"),
     }
 
 
@@ -129,8 +133,9 @@ def started(
     state: Path | None,
     environ: Mapping[str, str],
     *arguments: str,
-    command: Sequence[str] = (sys.executable, "-m", "coordinator"),
+    command: Sequence[str] = (sys.executable, "-m", "tests.fakes.secrets"),
 ) -> Iterator[Running]:
+    """Start a Coordinator, and end it; nothing that it wrote may show a secret that it used."""
     where = [] if state is None else ["--state", state]
     process = subprocess.Popen(
         [*command, *addresses(), *where, *arguments],
@@ -148,7 +153,13 @@ def started(
             if lines[-1]["msg"] == "Coordinator started":
                 break
         ports = {name: lines[-1][name] for name in ("user_api", "mesh_api", "transit_api", "http")}
-        yield Running(process=process, ports=ports, lines=lines)
+        running = Running(process=process, ports=ports, lines=lines)
+        yield running
+        process.kill()
+        if process.stderr is not None and not process.stderr.closed:
+            running.told += process.communicate()
+        secrets = noted(Path(environ[SECRETS_FILE]))
+        assert leaks([*map(json.dumps, running.lines), *running.told], secrets) == []
     finally:
         process.kill()
         process.communicate()
@@ -565,7 +576,7 @@ def pods(
     """Yield what starts Coordinators as the pods of a StatefulSet, each with an address of its own."""
     make_coordinator(server.cluster, replicas=replicas)
     coordinator_api(server, folder).close()
-    inside = f'mkdir -p {ACCOUNT} && mount --bind {folder} {ACCOUNT} && exec {sys.executable} -m coordinator "$@"'
+    inside = f'mkdir -p {ACCOUNT} && mount --bind {folder} {ACCOUNT} && exec {sys.executable} -m tests.fakes.secrets "$@"'
     command = ("unshare", "--mount", "sh", "-c", f"mount -t tmpfs none /var/run && {inside}", "sh")
 
     def start(number: int) -> AbstractContextManager[Running]:

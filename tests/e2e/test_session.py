@@ -12,6 +12,7 @@ import pytest
 
 from contrast_tasks.local.client import NodeClient
 from contrast_tasks.local.paths import local_paths
+from tests.fakes.secrets import shown_by_files
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +31,7 @@ class Shell:
         self._environ.pop("PYTHONPATH", None)
 
     def type(self, line: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             ["sh", "-c", line],
             cwd=self.root,
             env=self._environ,
@@ -39,6 +40,16 @@ class Shell:
             check=False,
             timeout=120,
         )
+        # As somebody may keep it who has trouble.
+        with (self.root / "shown.txt").open("a") as file:
+            file.write(done.stdout + done.stderr)
+        return done
+
+    def end(self) -> None:
+        """Stop what runs; neither what was shown nor any file may show a secret."""
+        NodeClient(paths=local_paths(self.root)).shutdown()
+        if (self.root / "seed-shares.json").exists():
+            assert shown_by_files(self.root) == []
 
     def succeed(self, line: str) -> str:
         """Type a line that must work and return everything that was shown."""
@@ -83,14 +94,14 @@ def copied(shell: Shell, root: Path) -> Shell:
 def fresh(clone: Shell, tmp_path: Path) -> Iterator[Shell]:
     shell = copied(clone, tmp_path / "clone")
     yield shell
-    NodeClient(paths=local_paths(shell.root)).shutdown()
+    shell.end()
 
 
 @pytest.fixture
 def shell(generated: Shell, tmp_path: Path) -> Iterator[Shell]:
     shell = copied(generated, tmp_path / "clone")
     yield shell
-    NodeClient(paths=local_paths(shell.root)).shutdown()
+    shell.end()
 
 
 def readme_session() -> list[str]:

@@ -1,19 +1,30 @@
-"""Watches what a Coordinator logs, raises, records, measures and tells with refusals, for the secrets that it uses meanwhile."""
+"""Watches what a Coordinator logs, raises, records, measures and tells with refusals, for the secrets that it uses meanwhile.
+
+`python -m tests.fakes.secrets ARGUMENTS` is a Coordinator that notes each secret in the file which SECRETS_FILE names, before it uses it.
+"""
 
 import base64
 import logging
+import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from cryptography.hazmat.primitives.asymmetric import ec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import coordinator.audit
 import coordinator.refusal
 import coordinator.seedengine
+from contrast_tasks.client.seed_shares import SEED_SHARES_FILE, open_share
 from contrast_tasks.errors import ContrastError
+from contrast_tasks.manifest.codec import parse_manifest
+from coordinator.__main__ import main
 from coordinator.ca import CertificateAuthority
 from coordinator.logs import JsonFormatter, TextFormatter
 from coordinator.metrics import Metrics
@@ -23,6 +34,12 @@ from coordinator.seedengine import SeedEngine
 _PART = 16
 # Seeds such as 64 zeros are no secrets, and other things look like them.
 _DISTINCT = 8
+# A key, and not only what one begins with; a line may end as in JSON.
+_PEM = re.compile(r"PRIVATE KEY-----(\s|\\n)*[A-Za-z0-9+/]{16}")
+SECRETS_FILE = "SECRETS_FILE"
+# Where a project has its keys.
+_KEYS = {"seedshare-owner.pem", "workload-owner.pem", "vcek.pem"}
+_WRITTEN = ("*", ".contrast/**/*", "build/[!i]*/*", "verify/*")
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -32,25 +49,24 @@ _LEVELS = {
 
 
 class SecretWatch:
-    """The secrets that were used, and the texts that were made, while `watching`."""
+    """The secrets that were used, and the texts that were made, while `watching`. notes: a file for secrets, a line each."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: Path | None = None) -> None:
         self.secrets: set[bytes] = set()
         self.texts: list[str] = []
+        self._notes = notes
 
     def leaks(self) -> list[str]:
         """Return the texts that show a secret, whole or in part, in any usual form."""
-        forms = {form for secret in self.secrets for form in forms_of(secret)}
-        return [
-            text
-            for text in self.texts
-            if "PRIVATE KEY" in text or any(form in text for form in forms)
-        ]
+        return leaks(self.texts, self.secrets)
 
     def use(self, secret: bytes) -> bytes:
         """Note a secret and return it."""
-        if len(set(secret[:_PART])) >= _DISTINCT:
+        if len(set(secret[:_PART])) >= _DISTINCT and secret not in self.secrets:
             self.secrets.add(secret)
+            if self._notes is not None:
+                with self._notes.open("a") as file:
+                    file.write(f"{secret.hex()}\n")
         return secret
 
     def use_key(self, key: ec.EllipticCurvePrivateKey) -> ec.EllipticCurvePrivateKey:
@@ -61,6 +77,38 @@ class SecretWatch:
     def see(self, record: logging.LogRecord) -> None:
         """Note a log record as both formatters write it."""
         self.texts += [JsonFormatter().format(record), TextFormatter().format(record)]
+
+
+def leaks(texts: Iterable[str], secrets: Iterable[bytes]) -> list[str]:
+    """Return the texts that show a secret, whole or in part, in any usual form."""
+    forms = {form for secret in secrets for form in forms_of(secret)}
+    return [text for text in texts if _PEM.search(text) or any(form in text for form in forms)]
+
+
+def noted(notes: Path) -> set[bytes]:
+    """Return the secrets that a Coordinator's process noted."""
+    return set(map(bytes.fromhex, notes.read_text().split())) if notes.exists() else set()
+
+
+def shown_by_files(root: Path) -> list[str]:
+    """Return the files of a project that show a secret of its deployment on this machine, but for those that keep its keys."""
+    key = load_pem_private_key((root / "seedshare-owner.pem").read_bytes(), password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    with watching() as watch:
+        engine = SeedEngine(*open_share(root / SEED_SHARES_FILE, key, "seedshare-owner.pem"))
+        entries = parse_manifest((root / "manifest.json").read_bytes()).policies.values()
+        for each in {entry.workload_secret_id for entry in entries} - {""}:
+            engine.workload_secret(each)
+    assert len(watch.secrets) > len(entries)
+    raw = {secret[:_PART] for secret in watch.secrets}
+    return [
+        str(path.relative_to(root))
+        for folder in _WRITTEN
+        for path in root.glob(folder)
+        if path.is_file() and not path.is_symlink() and path.name not in _KEYS
+        if any(each in (content := path.read_bytes()) for each in raw)
+        or leaks([content.decode(errors="replace")], watch.secrets)
+    ]
 
 
 def forms_of(secret: bytes) -> set[str]:
@@ -75,9 +123,10 @@ def forms_of(secret: bytes) -> set[str]:
 
 
 @contextmanager
-def watching() -> Iterator[SecretWatch]:
-    """Watch every engine, CA, error, refusal, log record, entry of the audit log and exposition of metrics until the end."""
-    watch = SecretWatch()
+def watching(notes: Path | None = None) -> Iterator[SecretWatch]:
+    """Watch keys and engines that are made, errors, refusals, log records, entries of the audit log and expositions of metrics."""
+    watch = SecretWatch(notes)
+    generate = ec.generate_private_key
     engine, derive = SeedEngine.__init__, SeedEngine._derive
     authority, error = CertificateAuthority.__init__, ContrastError.__init__
 
@@ -110,6 +159,7 @@ def watching() -> Iterator[SecretWatch]:
     render = coordinator.audit.render_content
     p384 = coordinator.seedengine.deterministic_p384
     patches: list[tuple[Any, str, Callable[..., Any]]] = [
+        (ec, "generate_private_key", lambda curve: watch.use_key(generate(curve))),
         (SeedEngine, "__init__", new_engine),
         (SeedEngine, "_derive", lambda *given: watch.use(derive(*given))),
         (coordinator.seedengine, "deterministic_p384", lambda seed: watch.use_key(p384(seed))),
@@ -152,3 +202,16 @@ def _logging(watch: SecretWatch, name: str) -> Callable[..., None]:
         original(self, message, *values, **{**given, "stacklevel": given.get("stacklevel", 1) + 1})
 
     return log
+
+
+@pytest.fixture(autouse=True)
+def secret_watch() -> Iterator[SecretWatch]:
+    """Fail a test during which a log record, an error or an audit entry showed a secret that was made meanwhile."""
+    with watching() as watch:
+        yield watch
+    assert watch.leaks() == []
+
+
+if __name__ == "__main__":
+    with watching(Path(os.environ[SECRETS_FILE])):
+        sys.exit(main())

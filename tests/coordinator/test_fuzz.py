@@ -1,6 +1,11 @@
 """Whatever a stranger sends is answered or refused by our own errors: every parser that is reached before anybody is authenticated."""
 
+import base64
+import contextlib
+import hashlib
 import json
+import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -12,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contrast_tasks.api import attest
+from contrast_tasks.api import ext_pb2 as ext
+from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.atls.certificate import make_certificate, new_key, verify_peer_certificate
 from contrast_tasks.atls.nonce import NONCE_BYTES, select_nonce
 from contrast_tasks.atls.session import ServerSession, has_first_record
@@ -22,13 +29,17 @@ from contrast_tasks.evidence_documents import OID_INSECURE, OID_SNP, OID_TDX
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.manifest.model import Manifest
 from contrast_tasks.manifest.reference_values import defaults_for
+from coordinator.attest import Attestation
 from coordinator.extapi import PeerCount
-from coordinator.probes import Probes
+from coordinator.listener import HttpListener
+from coordinator.probes import Probes, ProbeServer
 from coordinator.refusal import refusal_from
 from coordinator.state import Status
 from coordinator.transport import _parse, extension_methods, mesh_methods, user_methods
-from tests.fakes.coordinator import NOBODY, FakeIssuer, make_guard
+from coordinator.userapi import set_manifest
+from tests.fakes.coordinator import NOBODY, POLICY, FakeIssuer, make_guard, tiny_manifest
 from tests.fakes.flood import client_hello
+from tests.fakes.packs import pack_of
 
 pytestmark = pytest.mark.sweep
 
@@ -157,6 +168,95 @@ def test_any_request_of_a_stranger_is_answered_or_refused_and_sets_nothing(
     except ContrastError as err:
         refusal_from(err)
     assert guard.status().name == "initial"
+
+
+# A request that sets a manifest, in both forms, and others that are not empty.
+MANIFEST = tiny_manifest()
+WHOLE = {
+    "SetManifest": pb.SetManifestRequest(Manifest=MANIFEST, Policies=[POLICY], Signature=b"0"),
+    "SetPacked": ext.PackedManifest(
+        Manifest=hashlib.sha256(MANIFEST).digest(), Packs=[pack_of(MANIFEST), pack_of(POLICY)]
+    ),
+    "Recover": pb.RecoverRequest(Seed=bytes(64), Salt=bytes(32), KnownTransition=bytes(32)),
+    "GetPacked": ext.GetPackedRequest(Known=[bytes(32)]),
+    "GetAuditLog": ext.GetAuditLogRequest(From=1),
+}
+WHOLE |= {"PlanManifest": WHOLE["SetManifest"], "PlanPacked": WHOLE["SetPacked"]}
+
+
+@settings(many, max_examples=50)
+@given(data=st.data())
+@pytest.mark.parametrize("call", WHOLE)
+def test_any_bent_request_is_answered_or_refused_before_and_after_the_first_set(
+    call: str, data: st.DataObject
+) -> None:
+    (method,) = [
+        each for each in METHODS if each.name == call and each.service != "meshapi.MeshAPI"
+    ]
+    request = data.draw(bent(WHOLE[call].SerializeToString()))
+    guard = make_guard()
+    for _ in range(2):
+        before = guard.status().generation
+        try:
+            method.handler(_parse(method, request), NOBODY, guard)
+        except ContrastError as err:
+            refusal_from(err)
+            assert guard.status().generation == before
+        assert guard.status().generation == before or before == 0
+        if before == 0 and guard.status().generation == 0:
+            set_manifest(WHOLE_SET, NOBODY, guard)
+    # Its manifest names no owners, so nobody may replace it.
+    assert guard.status().name == "final"
+    assert guard.current().documents.is_whole
+
+
+WHOLE_SET = pb.SetManifestRequest(Manifest=MANIFEST, Policies=[POLICY])
+REQUEST = (
+    b"POST /attest HTTP/1.1\r\nHost: coordinator\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 57\r\n\r\n{"nonce": "' + base64.b64encode(bytes(32)) + b'"}'
+)
+
+
+@pytest.fixture(scope="module")
+def listeners() -> Iterator[list[HttpListener]]:
+    """Serve HTTP attestation and probes."""
+    guard = make_guard()
+    set_manifest(WHOLE_SET, NOBODY, guard)
+    probes = Probes(
+        status=guard.status, is_started=lambda: True, is_alive=lambda: True, now=lambda: NOW
+    )
+    attestation = Attestation(guard, FakeIssuer(host_data=bytes(32)))
+    servers = [
+        HttpListener(("127.0.0.1", 0), attestation, threads=4, option="--http-api"),
+        ProbeServer("127.0.0.1", 0, probes),
+    ]
+    for server in servers:
+        server.start()
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@settings(many, max_examples=100)
+@given(sent=st.binary(max_size=200) | bent(REQUEST))
+def test_any_bytes_at_a_port_of_http_end_the_connection_and_the_next_is_served(
+    listeners: list[HttpListener], sent: bytes
+) -> None:
+    for server in listeners:
+        asked(server, sent)
+    attested, probed = (asked(server, REQUEST) for server in listeners)
+    assert attested.startswith(b"HTTP/1.0 200 ")
+    assert probed.startswith(b"HTTP/1.0 413 ")
+
+
+def asked(server: HttpListener, sent: bytes) -> bytes:
+    """Return all that comes after bytes and their end."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as link:
+        with contextlib.suppress(OSError):
+            link.sendall(sent)
+            link.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: link.recv(65_536), b""))
+        return b""
 
 
 @many

@@ -3,7 +3,7 @@
 Source: docs/internals/coordinator.md 8.3.
 """
 
-from contrast_tasks.addresses import MESH_API_PORT
+from contrast_tasks.addresses import MESH_API_PORT, joined
 from contrast_tasks.annotations import POD_ROLE, ROLE_COORDINATOR
 from contrast_tasks.decode import DecodeError, Json
 from coordinator.kubernetes.api import Api, items_of
@@ -24,11 +24,7 @@ class PodPresence:
 
     def others(self) -> list[str]:
         """Return the mesh APIs of the other pods that are ready; raises StoreError."""
-        found = other_coordinators(self._api)
-        return [
-            f"[{each}]:{MESH_API_PORT}" if ":" in each else f"{each}:{MESH_API_PORT}"
-            for each in found
-        ]
+        return [joined(each, MESH_API_PORT) for each in other_coordinators(self._api)]
 
 
 def other_coordinators(api: Api) -> list[str]:

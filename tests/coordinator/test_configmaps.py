@@ -331,7 +331,9 @@ def test_other_coordinators_are_the_ready_pods_with_the_role(api: Api, server: A
     set_ready(server.cluster, 2, is_ready=True, address="192.0.2.12")
 
     assert other_coordinators(api) == ["192.0.2.12"]
-    assert PodPresence(api).others()
+    assert PodPresence(api).others() == ["192.0.2.12:7777"]
+    set_ready(server.cluster, 2, is_ready=True, address="2001:db8::12")
+    assert PodPresence(api).others() == ["[2001:db8::12]:7777"]
 
     server.cluster.patch(
         Key(PODS, NAMESPACE, "coordinator-2"),

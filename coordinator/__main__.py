@@ -8,6 +8,8 @@ Exit codes: 0 stopped by SIGTERM or SIGINT; 2 options or settings; 30 an address
 the packet filter not opened; 1 a bug of ours.
 """
 
+import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -22,6 +24,7 @@ from coordinator.options import parse_options
 _log = logging.getLogger("coordinator")
 
 _EXIT_BUG = 1
+_LARGE_BYTES = 256 * 1024
 _STORE_COMMANDS = ("fsck", "export", "import")
 
 
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.configure(os.environ)
         options = parse_options(words, os.environ)
         _allow_descriptors()
+        _give_memory_back()
         # Wrong options are reported before gRPC and cryptography are loaded.
         from coordinator.service import run
 
@@ -56,6 +60,16 @@ def _allow_descriptors() -> None:
     """Use as many file descriptors as are allowed: the usual soft limit is for programs with select()."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _give_memory_back() -> None:
+    """Have answers of many MiB leave the process with their end: glibc would keep them, for each thread some."""
+    # Source of the numbers: malloc.h of glibc.
+    mmap_threshold, arena_max = -3, -8
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, _LARGE_BYTES)
+        library.mallopt(arena_max, 2)
 
 
 def _report(error: ContrastError) -> None:

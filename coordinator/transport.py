@@ -7,7 +7,7 @@ only.
 import logging
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
 from contrast_tasks.api import meshapi_pb2 as mesh_pb
 from contrast_tasks.api import userapi_pb2 as user_pb
-from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_BUSY, REASON_INTERNAL
+from contrast_tasks.api.errors import DETAILS_KEY, REASON_ARGUMENT, REASON_INTERNAL
 from contrast_tasks.api.limits import MESH_SERVER_OPTIONS, SERVER_OPTIONS
 from contrast_tasks.atls.errors import (
     BadPeerCertificate,
@@ -32,13 +32,14 @@ from contrast_tasks.atls.errors import (
     TooSlow,
 )
 from contrast_tasks.atls.registry import Registry
-from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
+from coordinator.admission import hold_answer, read_request, reading_budget
 from coordinator.authorisation import actor_of
+from coordinator.budget import Budget
 from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest, plan_packed
 from coordinator.meshapi import Claims, new_mesh_cert
 from coordinator.meshapi import recover as recover_peer
@@ -49,7 +50,6 @@ from coordinator.metrics import (
     RECOVERIES,
     Metrics,
 )
-from coordinator.quota import Turns
 from coordinator.refusal import Refusal, refusal_from
 from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
@@ -58,6 +58,8 @@ from coordinator.userapi import (
     get_manifests,
     get_packed,
     get_seed_shares,
+    manifests_size,
+    packed_size,
     recover,
     set_manifest,
     set_packed,
@@ -66,8 +68,6 @@ from coordinator.userapi import (
 _log = logging.getLogger("coordinator.transport")
 
 Handler = Callable[[Any, PeerIdentity, Guard], Any]
-# Answers with a history that is smaller need no turn.
-_LARGE_BYTES = 1024 * 1024
 # Descriptors for everything but connections: libraries, the store, gRPC, probes.
 _OTHER_DESCRIPTORS = 256
 _LISTENERS = 2
@@ -80,7 +80,8 @@ MakeValidators = Callable[[State], Validators]
 class Method(NamedTuple):
     """One RPC: service and name as metrics show them, the parser of its requests, and its handler.
 
-    refused_as: the event of a refusal in the audit log, "" for none.
+    refused_as: the event of a refusal in the audit log, "" for none. weigh: about how many bytes an answer will have, for calls
+    whose answers may be large.
     """
 
     service: str
@@ -88,15 +89,16 @@ class Method(NamedTuple):
     parse: Callable[[bytes], Any]
     handler: Handler
     refused_as: str = ""
+    weigh: Callable[[Any, Guard], int] | None = None
 
 
 class Context(NamedTuple):
-    """The objects that all methods of this process share."""
+    """The objects that all methods of this process share. answers: bytes on their way, as `answers_budget` makes it."""
 
     guard: Guard
     metrics: Metrics
     peers: PeerCount
-    turns: Turns
+    answers: Budget
 
 
 def user_methods() -> tuple[Method, ...]:
@@ -110,7 +112,13 @@ def user_methods() -> tuple[Method, ...]:
             set_manifest,
             "set-refused",
         ),
-        Method(service, "GetManifests", user_pb.GetManifestsRequest.FromString, get_manifests),
+        Method(
+            service,
+            "GetManifests",
+            user_pb.GetManifestsRequest.FromString,
+            get_manifests,
+            weigh=manifests_size,
+        ),
         Method(service, "Recover", user_pb.RecoverRequest.FromString, recover, "recover-refused"),
     )
 
@@ -131,7 +139,13 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
         Method(service, "PlanManifest", user_pb.SetManifestRequest.FromString, plan_manifest),
         Method(service, "SetPacked", ext_pb.PackedManifest.FromString, set_packed, "set-refused"),
         Method(service, "PlanPacked", ext_pb.PackedManifest.FromString, plan_packed),
-        Method(service, "GetPacked", ext_pb.GetPackedRequest.FromString, get_packed),
+        Method(
+            service,
+            "GetPacked",
+            ext_pb.GetPackedRequest.FromString,
+            get_packed,
+            weigh=packed_size,
+        ),
         Method(
             service,
             "GetAuditLog",
@@ -167,12 +181,17 @@ def serve_user_api(listen: tuple[str, int], *, issuer: Issuer, context: Context)
 
     Raises ClusterError when the address cannot be bound.
     """
+    spent = limits()
+    services: Services = (
+        (userapi.SERVICES, user_methods()),
+        ((userapi.EXTENSION,), extension_methods(context.peers)),
+    )
     return serve(
-        partial(_register_user_api, context),
+        partial(_register, context, spent.calls, services),
         listen=listen,
         issuer=issuer,
         clock=context.guard.now,
-        limits=limits(),
+        limits=spent,
         on_refused=partial(count_refused, context, "user"),
         options=SERVER_OPTIONS,
     )
@@ -192,13 +211,9 @@ def serve_mesh_api(
     with_address: certificates are for the caller's address too.
     Raises ClusterError when the address cannot be bound.
     """
+    services: Services = ((meshapi.SERVICES, mesh_methods(claims, with_address=with_address)),)
     return serve(
-        partial(
-            _register,
-            meshapi.SERVICES,
-            mesh_methods(claims, with_address=with_address),
-            context,
-        ),
+        partial(_register, context, _MESH_CALLS, services),
         listen=listen,
         issuer=issuer,
         require_client=MeshGate(context.guard, make_validators),
@@ -272,51 +287,61 @@ class MeshGate:
         return built[1], state
 
 
-def _register_user_api(context: Context, server: grpc.Server, registry: Registry) -> None:
-    _register(userapi.SERVICES, user_methods(), context, server, registry)
-    _register((userapi.EXTENSION,), extension_methods(context.peers), context, server, registry)
+Services = Sequence[tuple[Sequence[str], Sequence[Method]]]
+"""Every spelling of a service, and its methods."""
 
 
 def _register(
-    services: Sequence[str],
-    methods: Sequence[Method],
-    context: Context,
-    server: grpc.Server,
-    registry: Registry,
+    context: Context, threads: int, services: Services, server: grpc.Server, registry: Registry
 ) -> None:
-    """Add every method under every spelling of its service."""
-    handlers = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            partial(_answer, method, registry, context), response_serializer=_serialize
+    """Add every method under every spelling of its service. threads: of the server."""
+    api = _Api(registry=registry, shared=context, reading=reading_budget(threads))
+    for names, methods in services:
+        handlers = {
+            method.name: grpc.stream_unary_rpc_method_handler(
+                partial(_answer, method, api), response_serializer=_serialize
+            )
+            for method in methods
+        }
+        server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(name, handlers) for name in names)
         )
-        for method in methods
-    }
-    server.add_generic_rpc_handlers(
-        tuple(grpc.method_handlers_generic_handler(service, handlers) for service in services)
-    )
+
+
+class _Api(NamedTuple):
+    """What all methods of one API share. reading: the requests that are read."""
+
+    registry: Registry
+    shared: Context
+    reading: Budget
 
 
 def _answer(
-    method: Method,
-    registry: Registry,
-    shared: Context,
-    request: bytes,
-    context: grpc.ServicerContext,
+    method: Method, api: _Api, requests: Iterator[bytes], context: grpc.ServicerContext
 ) -> Any:
-    identity = registry.require(context)
+    shared = api.shared
+    identity = api.registry.require(context)
     shared.metrics.call_started(method.service, method.name)
     began = time.perf_counter()
     _log.info("%s called", method.name)
     refusal = None
     try:
-        if method.handler is get_manifests:
-            _take_turn(shared, identity, context)
-        response = method.handler(_parse(method, request), identity, shared.guard)
+        message = _parse(method, read_request(api.reading, requests, identity, context))
+        if method.weigh is not None:
+            size = method.weigh(message, shared.guard)
+            hold_answer(shared.answers, size, identity, context)
+        response = method.handler(message, identity, shared.guard)
     except ContrastError as err:
         refusal = refusal_from(err)
         where = {"where": str(err.where)} if err.where is not None else {}
         extra = {"code": refusal.code.name.lower(), **where}
         _log.warning("%s refused: %s", method.name, err, extra=extra)
+    except grpc.RpcError:
+        # The peer has left, or sent too slowly.
+        shared.metrics.call_handled(
+            method.service, method.name, "CANCELLED", time.perf_counter() - began
+        )
+        raise
     except Exception:  # noqa: BLE001  # the outermost handler of a call
         _log.exception("%s failed", method.name)
         refusal = Refusal(REASON_INTERNAL, "internal error")
@@ -331,17 +356,6 @@ def _answer(
     if refusal is not None:
         _abort(context, refusal)
     return response
-
-
-def _take_turn(shared: Context, identity: PeerIdentity, context: grpc.ServicerContext) -> None:
-    """Wait until an answer with the whole history may go out; raises Refusal if too many do."""
-    if shared.guard.current().documents.size <= _LARGE_BYTES:
-        return
-    turn = shared.turns.take(network_of(identity.address or ""), context.cancel)
-    if turn is None:
-        raise Refusal(REASON_BUSY, "the history is being sent to others")
-    if not context.add_callback(partial(shared.turns.give_back, turn)):
-        shared.turns.give_back(turn)
 
 
 def _note_refusal(guard: Guard, event: str, identity: PeerIdentity, refusal: Refusal) -> None:

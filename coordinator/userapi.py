@@ -23,6 +23,7 @@ from contrast_tasks.api.errors import (
     REASON_SEEDSHARE_OWNERS,
 )
 from contrast_tasks.api.limits import MAX_ANSWER_BYTES, MAX_HISTORY_BYTES
+from contrast_tasks.api.packs import Pack
 from contrast_tasks.atls.types import PeerIdentity
 from contrast_tasks.errors import ContrastError
 from contrast_tasks.findings import FindingsError, Severity
@@ -193,6 +194,22 @@ def get_manifests(_request: pb.GetManifestsRequest, _identity: PeerIdentity, gua
     return answer.getvalue()
 
 
+def manifests_size(_request: pb.GetManifestsRequest, guard: Guard) -> int:
+    """Return about how many bytes `get_manifests` returns."""
+    return guard.current().documents.size
+
+
+def packed_size(request: ext.GetPackedRequest, guard: Guard) -> int:
+    """Return about how many bytes `get_packed` returns."""
+    packs = _unknown(guard.current(), request)
+    return min(sum(len(pack.content) for pack in packs), MAX_ANSWER_BYTES)
+
+
+def _unknown(state: State, request: ext.GetPackedRequest) -> list[Pack]:
+    known = frozenset(request.Known)
+    return [pack for pack in state.documents.packs if pack.digest not in known]
+
+
 def check_answer_size(documents: Documents, call: str) -> None:
     """Refuse a call whose answer would have the whole history, if that is too large."""
     if documents.size > MAX_HISTORY_BYTES:
@@ -208,15 +225,13 @@ def get_packed(
     """Return what `get_manifests` does, in packs, and of those only what the caller does not have."""
     state = guard.current()
     documents = state.documents
-    known = frozenset(request.Known)
     packs: list[bytes] = []
     room = MAX_ANSWER_BYTES
-    for pack in documents.packs:
-        if pack.digest not in known:
-            room -= len(pack.content)
-            if room < 0 and packs:
-                break
-            packs.append(pack.content)
+    for pack in _unknown(state, request):
+        room -= len(pack.content)
+        if room < 0 and packs:
+            break
+        packs.append(pack.content)
     return ext.GetPackedResponse(
         Manifests=[each.manifest_hash for each in documents.generations],
         LostPolicies=[bytes.fromhex(name) for name in documents.lost_policies],

@@ -107,11 +107,6 @@ REASONS: Mapping[str, Reason] = {
         "the history is larger than an answer of GetManifests",
         "ask with contrast-tasks, which gets the history in packs",
     ),
-    REASON_BUSY: Reason(
-        grpc.StatusCode.UNAVAILABLE,
-        "answers of GetManifests are on their way to as many callers as memory has room for",
-        "ask again, or with contrast-tasks, which gets the history in packs",
-    ),
     REASON_CONFLICT: Reason(
         _UNMET,
         "another transition is the latest than the one that the update follows",
@@ -121,6 +116,11 @@ REASONS: Mapping[str, Reason] = {
         grpc.StatusCode.UNAVAILABLE,
         "the manifest has changed since the connection was judged by it",
         "connect again",
+    ),
+    REASON_BUSY: Reason(
+        grpc.StatusCode.UNAVAILABLE,
+        "requests that have not come whole, or answers that were not read yet, take all that there is for them",
+        "ask again",
     ),
     REASON_NOT_IN_MANIFEST: Reason(
         _DENIED,
@@ -205,7 +205,7 @@ class CoordinatorNotReady(CoordinatorUnreachable):
         """Keep the Coordinator's reason. With a reason, or if `is_answer`, it did answer: waiting does not help."""
         super().__init__(message, hint=hint)
         self.reason = reason
-        self.is_passing = not (reason or is_answer)
+        self.is_passing = reason == REASON_BUSY or not (reason or is_answer)
 
 
 class CoordinatorFailed(CoordinatorUnreachable):

@@ -9,6 +9,8 @@ MAX_HISTORY_BYTES = MAX_RESPONSE_BYTES - 1024 * 1024
 # Packs of a request, each of which takes a while to read, and of an answer; all of a history, which stays in memory.
 MAX_PACKS = 32
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
+# Of all answers with the history that are on their way, if it is more than one.
+MAX_PENDING_BYTES = 32 * 1024 * 1024
 MAX_PACKED_HISTORY_BYTES = 128 * 1024 * 1024
 # What its keys and names take in memory.
 PACK_BYTES = 1024
@@ -20,6 +22,8 @@ MAX_MESH_REQUEST_BYTES = 64 * 1024
 _SERVER_TIMES: tuple[tuple[str, int], ...] = (
     # Load balancers drop idle connections without a word.
     ("grpc.keepalive_time_ms", 15_000),
+    # Each takes memory until it is over, and nobody needs many.
+    ("grpc.max_concurrent_streams", 32),
     # A peer that stays silent after the handshake, or never ends a request, loses its place.
     ("grpc.server_handshake_timeout_ms", 20_000),
     ("grpc.max_connection_idle_ms", 300_000),

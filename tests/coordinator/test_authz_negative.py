@@ -22,10 +22,10 @@ from contrast_tasks.attestation.validators import Validator, validators_for
 from contrast_tasks.errors import NotAuthorised
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SnpReference, SnpTcb
+from coordinator.admission import answers_budget
 from coordinator.extapi import PeerCount
 from coordinator.meshapi import new_mesh_cert
 from coordinator.metrics import Metrics
-from coordinator.quota import Turns
 from coordinator.refusal import Refusal
 from coordinator.state import Guard, State
 from coordinator.transport import Context, MeshGate, serve_mesh_api, serve_user_api
@@ -83,7 +83,7 @@ def put(
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: NOW
-    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), turns=Turns())
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), answers=answers_budget())
 
 
 def make_validators(state: State) -> tuple[Validator, ...]:

@@ -3,10 +3,11 @@
 import contextlib
 import http.client
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
@@ -16,10 +17,11 @@ from typing import NamedTuple, Self
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.api import extension, userapi
+from contrast_tasks.api import extension, packed, userapi
 from contrast_tasks.api.errors import CoordinatorFailed
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.manifest.codec import render_manifest
+from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.releases.table import V1_16
 from tests.coordinator.test_process import (
     AS_ROOT,
@@ -34,6 +36,7 @@ from tests.coordinator.test_process import (
 )
 from tests.fakes.coordinator import Caller
 from tests.fakes.flood import flood
+from tests.fakes.secrets import SECRETS_FILE
 
 pytestmark = pytest.mark.e2e
 
@@ -109,7 +112,45 @@ def test_ten_thousand_hostile_connections_keep_nobody_out_and_cost_little(
     assert len(lines) < 2000
 
 
-CALLERS, CALLS, UPDATES = 20, 1000, 50
+def test_answers_that_nobody_reads_keep_nobody_out_and_cost_little(
+    tmp_path: Path, owner: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history has 10 MiB, and 32 answers of it were once 1 GiB."""
+    processor = SimulatedProcessor.load_or_create(tmp_path / "processor")
+    shared = bytes(range(256)) * 256
+    policies = {sha256(each).hexdigest(): each for each in (shared + b"%d" % i for i in range(160))}
+    small = make_manifest(processor, owner)
+    manifest = Manifest(
+        policies={**small.policies, **{name: PolicyEntry(sans=("web",)) for name in policies}},
+        reference_values=small.reference_values,
+        workload_owner_key_digests=small.workload_owner_key_digests,
+        seedshare_owner_pub_keys=(),
+    )
+    content = render_manifest(manifest, V1_16.manifest)
+    with started(tmp_path / "state", environment(tmp_path)) as running:
+        threading.Thread(target=read_all, args=(running,)).start()
+        with user_api(running, manifest) as channel:
+            packed.set_manifest(channel, content, [*POLICIES, *policies.values()], 60)
+        before = Spent.by(running.process.pid)
+        with ExitStack() as stack:
+            with monkeypatch.context() as elsewhere:
+                connect = partial(socket.create_connection, source_address=("127.0.0.2", 0))
+                elsewhere.setattr(socket, "create_connection", connect)
+                idle = stack.enter_context(user_api(running, manifest))
+            # As a stream, of which nothing is read before it is asked for.
+            ask_for_all = idle.unary_stream("/userapi.UserAPI/GetManifests", None, None)
+            calls = [ask_for_all(b"", timeout=300) for _ in range(32)]
+            for _ in range(3):
+                with user_api(running, manifest) as channel:
+                    assert len(userapi.get_manifests(channel, 60).policies) == len(policies) + 2
+            peak = Spent.by(running.process.pid)
+            for call in calls:
+                call.cancel()
+
+    assert peak.memory < before.memory + 150, (before, peak)
+
+
+CALLERS, UPDATES = 20, 50
 
 
 def test_a_thousand_callers_during_fifty_updates_each_see_one_generation_whole(
@@ -137,11 +178,11 @@ def test_a_thousand_callers_during_fifty_updates_each_see_one_generation_whole(
         put(contents[0])
         peers = [stack.enter_context(user_api(running, manifest)) for _ in range(CALLERS)]
         with ThreadPoolExecutor(CALLERS) as pool:
-            answers = [
-                pool.submit(userapi.get_manifests, peers[number % CALLERS], 60)
-                for number in range(CALLS)
-            ]
+            answers = list[Future[userapi.ManifestHistory]]()
             for content in contents[1:]:
+                # Those asked before may still be on their way.
+                for peer in peers:
+                    answers.append(pool.submit(userapi.get_manifests, peer, 60))
                 put(content)
         histories = [answer.result() for answer in answers]
         last = userapi.get_manifests(channel, 30)
@@ -155,6 +196,7 @@ def test_a_thousand_callers_during_fifty_updates_each_see_one_generation_whole(
         assert set(history.policies) == set(POLICIES)
         assert history.latest_transition is not None
         assert history.latest_transition.transition_hash == chain(contents[:generation])
+    assert len(histories) == 1000
     # Many of them met an update.
     assert len({len(history.manifests) for history in histories}) > 10
 
@@ -231,6 +273,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "CONTRAST_EVIDENCE": f"simulated:{folder / 'processor'}",
         "CONTRAST_HOST_DATA": COORDINATOR_HASH,
+        SECRETS_FILE: str(folder / "secrets"),
     }
 
 

@@ -1,7 +1,8 @@
 """Both APIs over attested TLS on loopback, with evidence that is fake but bound to the connection."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from threading import Event
 
@@ -10,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from contrast_tasks.api import extension, meshapi, userapi
+from contrast_tasks.api import extension, meshapi, packed, userapi
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import (
     REASON_BUSY,
@@ -41,10 +42,9 @@ from contrast_tasks.errors import (
     UsageError,
 )
 from contrast_tasks.manifest.model import Manifest
-from coordinator import transport
+from coordinator.admission import answers_budget
 from coordinator.extapi import PeerCount
 from coordinator.metrics import MESH_FAILURES, Metrics
-from coordinator.quota import Turns
 from coordinator.state import Guard, State
 from coordinator.store.base import StoreError
 from coordinator.transport import (
@@ -81,7 +81,7 @@ def judged(error: EvidenceRejected, by: str) -> EvidenceRejected:
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: datetime.now(UTC)  # both ends of a handshake judge by the same clock
-    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), turns=Turns())
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount(), answers=answers_budget())
 
 
 @pytest.fixture
@@ -144,23 +144,33 @@ def test_a_manifest_is_set_read_and_updated_by_its_owner(
     assert guard.current().generation == 2
 
 
-def test_a_large_history_is_sent_to_few_at_a_time(
-    user_api: AtlsServer, context: Context, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "ask",
+    [userapi.get_manifests, lambda channel, limit_s: packed.get_history(channel, {}, limit_s)],
+    ids=["GetManifests", "GetPacked"],
+)
+def test_a_history_is_sent_to_as_many_at_a_time_as_there_is_memory_for(
+    user_api: AtlsServer,
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[grpc.Channel, float], object],
 ) -> None:
-    monkeypatch.setattr(transport, "_LARGE_BYTES", 0)
+    # Two of the least that counts as an answer.
+    monkeypatch.setattr(context.answers, "_most", 10_000)
     with dial(user_api) as peer:
         userapi.set_manifest(peer.channel, tiny_manifest(), [POLICY], 5)
         # More calls than places: each gives its own back.
         for _ in range(5):
-            userapi.get_manifests(peer.channel, 5)
-        taken = [context.turns.take(name, print) for name in ("one", "other")]
-        monkeypatch.setattr(context.turns, "_wait_s", 0)
+            ask(peer.channel, 5)
+        taken = [context.answers.take(name, 4096, print) for name in ("one", "other")]
+        monkeypatch.setattr(context.answers, "_wait_s", 0)
 
-        with pytest.raises(CoordinatorUnreachable, match="being sent to others") as caught:
-            userapi.get_manifests(peer.channel, 5)
+        with pytest.raises(CoordinatorUnreachable, match="too many answers") as caught:
+            ask(peer.channel, 5)
 
     assert None not in taken
     assert caught.value.reason == REASON_BUSY
+    assert caught.value.is_passing
 
 
 def test_the_key_of_the_tls_certificate_is_what_authorises(
@@ -299,6 +309,25 @@ def test_a_peer_does_not_keep_its_place_for_ever(
                 with pytest.raises(CoordinatorNotReady):
                     userapi.get_manifests(peer.channel, 5)
             assert ended.wait(20)
+
+
+def test_requests_that_never_come_keep_nobody_out(user_api: AtlsServer) -> None:
+    """They are more than an API has threads, on few connections of the address that honest calls come from too."""
+    stop = Event()
+
+    def never() -> Iterator[bytes]:
+        stop.wait(60)
+        yield from ()
+
+    with ExitStack() as stack, dial(user_api) as honest:
+        for _ in range(4):
+            slow = stack.enter_context(dial(user_api)).channel
+            for path in ("/userapi.UserAPI/SetManifest", "/userapi.UserAPI/GetManifests"):
+                for _ in range(4):
+                    slow.stream_unary(path, None, None).future(never(), timeout=60)
+        for _ in range(3):
+            assert extension.get_status(honest.channel, 20).state == "initial"
+        stop.set()
 
 
 def test_the_mesh_api_reads_no_large_request(mesh_api: AtlsServer, guard: Guard) -> None:

@@ -1,7 +1,7 @@
 """The mounts of a container: from the runtime, the kubelet and the pod (docs/internals/policy.md 4.5)."""
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from contrast_tasks import catalogue
 from contrast_tasks.pods.volume_kinds import shortest_path
@@ -74,7 +74,8 @@ def container_mounts(
     """
     security = container.mapping("securityContext")
     privileged = security.flag("privileged")
-    own = tuple(_volume_mounts(context, container))
+    asked: set[str] = set()
+    own = tuple(_volume_mounts(context, container, asked))
     places = {mount.destination for _, mount in own}
     # A mount at /dev takes the place of those below it, but not that of the shared memory.
     expected = {
@@ -91,7 +92,8 @@ def container_mounts(
     )
     expected |= {mount.destination: mount for mount in defaults}
     expected |= {mount.destination: mount for _, mount in own}
-    _refuse_image_volumes(container, image, expected)
+    # Where a volume is mounted that cannot be, that alone is told.
+    _refuse_image_volumes(container, image, {*expected, *asked})
     return _sorted(tuple(expected.values())), own
 
 
@@ -108,8 +110,10 @@ def _kubelet_files(context: PodContext, container: Place, *, readonly: bool) -> 
         yield _file(SERVICE_ACCOUNT, ("rbind", "rprivate", "ro"))
 
 
-def _volume_mounts(context: PodContext, container: Place) -> Iterator[tuple[Volume, Mount]]:
-    seen: set[str] = set()
+def _volume_mounts(
+    context: PodContext, container: Place, seen: set[str]
+) -> Iterator[tuple[Volume, Mount]]:
+    """Yield what is mounted; seen: receives the path of each mount, also of those that are refused."""
     for place in container.entries("volumeMounts"):
         destination = _destination(place, "mountPath")
         if destination is None:
@@ -176,11 +180,9 @@ def _volume_mount(place: Place, destination: "_Destination", volume: Volume) -> 
     )
 
 
-def _refuse_image_volumes(
-    container: Place, image: ImageFacts, expected: Mapping[str, Mount]
-) -> None:
+def _refuse_image_volumes(container: Place, image: ImageFacts, mounted: set[str]) -> None:
     for path in sorted(image.volumes):
-        if shortest_path(path) in expected:
+        if shortest_path(path) in mounted:
             continue
         name = "data" + path.rstrip("/").replace("/", "-").replace("_", "-").replace(".", "-")
         container.report(

@@ -632,6 +632,18 @@ def test_g05_an_image_volume_must_be_covered_by_the_pod() -> None:
     assert mount(covered, "/var/lib/data").source == ("ephemeral", "v")
 
 
+def test_where_a_volume_is_mounted_that_cannot_be_only_that_is_told() -> None:
+    images = {REFERENCE: image(REFERENCE, volumes=("/data",))}
+
+    found = failures(
+        "volumeMounts: [{name: v, mountPath: /data/}]",
+        pod="volumes: [{name: v, hostPath: {path: /srv}}]",
+        images=images,
+    )
+
+    assert [code for code, _ in found] == ["G020"]
+
+
 # Names and order.
 
 

@@ -288,10 +288,10 @@ def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float)
     derived = sum(step.name.startswith(_WORKLOAD) for step in ran)
     wrote = sum(len(step.wrote_outside_state) for step in ran)
     middle = f", {note}" if note else ""
-    return (
-        f"generated {derived} of {number_of(workloads, 'workload')},"
-        f" {number_of(wrote, 'file')} written{middle} ({elapsed_s:.1f} s)"
-    )
+    all_of_them = number_of(workloads, "workload")
+    # What `lint` has derived is not derived again.
+    begin = f"generated {derived} of {all_of_them}" if derived else f"{all_of_them} up to date"
+    return f"{begin}, {number_of(wrote, 'file')} written{middle} ({elapsed_s:.1f} s)"
 
 
 def _remember(

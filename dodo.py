@@ -40,6 +40,11 @@ def task_site() -> dict[str, Any]:
     return chore("dev.tools:with_tools", task="dev.site:run_site")
 
 
+def task_first_minutes() -> dict[str, Any]:
+    """Do what docs/first-minutes.md says on a Debian made for it, as root; writes build/first-minutes."""
+    return chore("dev.first_minutes:run_first_minutes")
+
+
 def task_bench() -> dict[str, Any]:
     """Measure start-up, incremental runs, handshakes and policies; the word behind it is the folder of a peer's policy."""
     return chore("dev.tools:with_tools", task="dev.bench.table:run_bench", pos_arg="words")

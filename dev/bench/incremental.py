@@ -8,10 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from dev.bench.timing import REPEATS, Measured, environment, measured, peak_mib, python, run
+from dev.bench.timing import (
+    REPEATS,
+    Measured,
+    environment,
+    measured,
+    peak_mib,
+    python,
+    run,
+    run_on_terminal,
+)
 from tests.fakes.workloads import FakeProject, make_large_project
 
 _SIMULATED = 40
+_PAIRS = 4
 _EDITED = "deployment/group-000/apps-0000.yml"
 
 
@@ -53,6 +63,37 @@ class _Bench:
         self.forget()
         words = python("-m", "contrast_tasks", "generate", "--quiet")
         return peak_mib(words, cwd=self.project.root, env=self._env)
+
+    def lint(self) -> float:
+        """Return the milliseconds that `lint` takes."""
+        return run(python("-m", "contrast_tasks", "lint"), cwd=self.project.root, env=self._env)
+
+    def cold_lint(self) -> float:
+        """Return the milliseconds of the first `lint`."""
+        self.forget()
+        return self.lint()
+
+    def progress_percent(self, pairs: int) -> float:
+        """Return how much more processor time a cold run takes on a terminal, which shows its progress, than without one.
+
+        The least of each kind in so many pairs is compared. Raises LookupError if no progress was shown.
+        """
+        words = python("-m", "contrast_tasks", "generate")
+        plain, shown = [], []
+        for _ in range(pairs):
+            self.forget()
+            before = _children_s()
+            run(words, cwd=self.project.root, env=self._env)
+            plain.append(_children_s() - before)
+            self.forget()
+            before = _children_s()
+            screen = run_on_terminal(
+                words, cwd=self.project.root, env={**self._env, "TERM": "xterm"}
+            )
+            shown.append(_children_s() - before)
+            if b" workloads\r" not in screen:
+                raise LookupError(f"no progress in {screen[-1000:]!r}")
+        return (min(shown) / min(plain) - 1) * 100
 
     def simulate(self) -> float:
         """Return the milliseconds in which the policies of all workloads are checked."""
@@ -104,6 +145,14 @@ def measure_incremental(folder: Path) -> Iterator[Measured]:
         value=large.cold_memory_mib(),
         unit="MiB",
         budget="300 MiB",
+    )
+    yield Measured(name="lint, 1000 workloads, cold", value=large.cold_lint())
+    yield measured("lint, 1000 workloads, again", large.lint, count=2)
+    yield Measured(
+        name="progress on a terminal, 1000 workloads",
+        value=large.progress_percent(_PAIRS),
+        unit="%",
+        budget="1 %",
     )
     simulated = _Bench(folder / "simulated", _SIMULATED)
     simulated.cold()

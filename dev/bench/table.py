@@ -14,6 +14,7 @@ from contrast_tasks.files import pretty_json, write_atomic
 from dev.bench.attested import measure_attested
 from dev.bench.channels import measure_channels
 from dev.bench.evidence import measure_evidence
+from dev.bench.first_run import measure_first_run
 from dev.bench.incremental import measure_incremental
 from dev.bench.layers import measure_layers
 from dev.bench.manifests import measure_manifests
@@ -69,6 +70,7 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
             measure_layers(),
             measure_whole_images(),
             measure_incremental(folder),
+            measure_first_run(folder / "first"),
             measure_attested(folder),
             measure_sizes(folder),
             measure_evidence(folder),

@@ -1,6 +1,8 @@
 """The time that a command takes: the best of several runs, also as a ratio to `python -c pass` on the same machine."""
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -49,6 +51,24 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
     before = time.perf_counter()
     subprocess.run(words, cwd=cwd, env=env, check=True, capture_output=True)
     return (time.perf_counter() - before) * 1000
+
+
+def run_on_terminal(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> bytes:
+    """Run one command on a terminal of its own and return what that showed. Raises CalledProcessError if it fails."""
+    ours, its = pty.openpty()
+    try:
+        process = subprocess.Popen(words, cwd=cwd, env=env, stdin=its, stdout=its, stderr=its)
+    finally:
+        os.close(its)
+    shown = bytearray()
+    with process, os.fdopen(ours, "rb", buffering=0) as terminal:
+        # Linux ends reading with an error when no process has the terminal any more.
+        with contextlib.suppress(OSError):
+            while piece := terminal.read(1 << 16):
+                shown += piece
+        if process.wait() != 0:
+            raise subprocess.CalledProcessError(process.returncode, words, bytes(shown))
+    return bytes(shown)
 
 
 _PEAK = """\

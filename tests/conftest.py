@@ -2,6 +2,7 @@
 golden files are written anew by `--update-golden`, and reviewed as a diff.
 """
 
+import gc
 import os
 import sqlite3
 from collections import Counter
@@ -21,11 +22,15 @@ from contrast_tasks.images.own_files import PYTHON_ROOT
 from contrast_tasks.images.pack import PackedImage
 from contrast_tasks.images.recipe import ImageRecipe
 from contrast_tasks.manifest import keys
+from contrast_tasks.tasks import code
 from coordinator import listener
 from tests.fakes.secrets import secret_watch
 
 # The parser in C reads ten times as fast, and hundreds of tests read what was written.
 yaml.SafeLoader = yaml.CSafeLoader
+
+# For whoever must have a key that no test has.
+_new_rsa_key = rsa.generate_private_key
 
 pytest_plugins = ["pytester"]
 __all__ = ["secret_watch"]
@@ -64,6 +69,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("sweep")
 
 
+def pytest_collection_finish() -> None:
+    """Have the garbage collector look at no module and at no collected test again; they stay until the end."""
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -93,9 +103,17 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], bytes]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_seedshare_owner() -> Iterator[None]:
-    """Let projects of one worker share a seed share owner's key: a new one of 4096 bits takes up to a second."""
+    """Let projects of one worker share a seed share owner's key, of 2048 bits: one of 4096 takes a second to make.
+
+    That a real one has 4096 is a test of its own, of the function that this one stands for.
+    """
+
+    @cache
+    def generate() -> bytes:
+        return keys._private_pem(_new_rsa_key(public_exponent=65537, key_size=2048))
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "generate_seedshare_owner", cache(keys.generate_seedshare_owner))
+        patch.setattr(keys, "generate_seedshare_owner", generate)
         yield
 
 
@@ -137,8 +155,27 @@ def _components_are_packed_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _databases_do_not_wait_for_the_disk() -> Iterator[None]:
-    """Let records of finished tasks be lost by a power failure, for which a thousand tests need not wait."""
+def _sources_are_looked_at_once() -> Iterator[None]:
+    """Let a thousand commands share what one look at our own files found, which no test changes."""
+    look = code._files
+
+    @cache
+    def found(
+        folder: str, is_deep: bool, suffix: str
+    ) -> list[tuple[str, os.stat_result]]:  # its key
+        return list(look(folder, is_deep=is_deep, suffix=suffix))
+
+    def files(folder: str, *, is_deep: bool, suffix: str = ".py") -> code.Files:
+        yield from found(folder, is_deep, suffix)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "_files", files)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nobody_waits_for_the_disk() -> Iterator[None]:
+    """Let files and records of finished tasks be lost by a power failure, for which thousands of tests need not wait."""
     connect = sqlite3.connect
 
     def connect_unsynced(*words: Any, **options: Any) -> sqlite3.Connection:
@@ -149,6 +186,7 @@ def _databases_do_not_wait_for_the_disk() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite3, "connect", connect_unsynced)
+        patch.setattr(os, "fsync", lambda _descriptor: None)
         yield
 
 

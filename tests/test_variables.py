@@ -20,7 +20,8 @@ def test_a_variable_that_some_module_names_is_in_the_list() -> None:
         node.value
         for folder in ("contrast_tasks", "coordinator", "dev")
         for path in (ROOT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        if PREFIX in (text := path.read_text())
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value.startswith(PREFIX)

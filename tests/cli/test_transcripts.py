@@ -372,6 +372,7 @@ def normal(text: str) -> str:
     return re.sub(r"(unknown annotation \S+ expected one of) .*", r"\1 ...", text)
 
 
+@pytest.mark.first(8)
 @pytest.mark.parametrize(("change", "argv", "code", "err"), BAD_INPUT)
 def test_bad_input_is_refused_with_place_found_and_wanted(
     terminal: Terminal, project: FakeProject, change: Change, argv: list[str], code: int, err: str

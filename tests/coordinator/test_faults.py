@@ -83,10 +83,9 @@ def test_whoever_is_killed_at_any_step_of_any_set_restarts_with_the_old_manifest
     ],
 )
 def test_a_disk_that_refuses_any_step_of_a_set_leaves_the_old_manifest_or_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, lasts: bool
+    tmp_path: Path, number: int, code: int, lasts: bool
 ) -> None:
     """Who asked is told, and nothing has to be started anew."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     for step in itertools.count(1):
         place = tmp_path / str(step)
         guard = guard_on(place)
@@ -246,9 +245,8 @@ def test_a_store_that_is_away_for_a_minute_loses_no_state_no_audit_entry_and_no_
 @pytest.mark.sweep
 @pytest.mark.parametrize("history", range(10))
 def test_of_two_that_set_at_once_one_wins_each_of_20_times_and_the_other_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: int
+    tmp_path: Path, history: int
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     guards = [make_guard(FileStore(tmp_path)) for _ in range(2)]
     set_manifest(guards[0], None, 0)
     states = [guards[0].current(), recover(guards[1])]
@@ -272,10 +270,7 @@ def test_of_two_that_set_at_once_one_wins_each_of_20_times_and_the_other_is_told
 
 
 @pytest.mark.sweep
-def test_of_two_first_sets_at_once_at_most_one_is_answered_and_it_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+def test_of_two_first_sets_at_once_at_most_one_is_answered_and_it_stays(tmp_path: Path) -> None:
     wins = 0
     for number in range(200):
         guards = [guard_on(tmp_path / str(number)) for _ in range(2)]

@@ -225,6 +225,7 @@ BLOB = NONCE + AESGCM(KEYS[0]).encrypt(NONCE, b"", None)
         *(f"vault:v0:{b64(BLOB[:length])}" for length in range(28)),
     ],
 )
+@pytest.mark.first(10)
 def test_a_malformed_or_short_ciphertext_is_the_callers_fault(
     client: Client, ciphertext: object
 ) -> None:

@@ -49,5 +49,3 @@ def quiet_environment(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "no-registries.conf"))
     patch.setenv("NO_COLOR", "1")
     patch.setenv("CONTRAST_CACHE_DIR", str(folder))
-    # What survives a power failure is not what these tests are about, and waiting for the disk is most of their time.
-    patch.setattr(os, "fsync", lambda descriptor: None)

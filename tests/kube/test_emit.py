@@ -43,6 +43,7 @@ def test_an_ordinary_text_stays_plain(text: str) -> None:
     assert CORE.fullmatch(text) is None
 
 
+@pytest.mark.first(60)
 @pytest.mark.parametrize("text", [*AMBIGUOUS, *STRUCTURAL, *PLAIN])
 @pytest.mark.parametrize("place", ["value", "item", "key", "flow"])
 def test_every_text_is_read_back_by_both_readers(text: str, place: str) -> None:

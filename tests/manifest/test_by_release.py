@@ -189,6 +189,7 @@ WRITTEN = [path for path in sorted(FILES.glob("v1.*/*.json")) if "insecure" not 
 
 @needs_files
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.first(12)
 def test_a_manifest_of_one_release_can_be_written_as_that_of_each_other(path: Path) -> None:
     content = path.read_bytes()
     manifest = parse_manifest(content, tolerated=catalogue.MISSING_VALUES)

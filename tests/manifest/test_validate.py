@@ -309,6 +309,7 @@ def test_what_is_compared_as_bytes_may_have_upper_case_hex(
 
 
 @pytest.mark.parametrize("case", ERRORS, ids=ids)
+@pytest.mark.first(20)
 def test_a_mutation_is_an_error_at_its_place(
     case: tuple[tuple[str | int, ...], Any, str, str],
 ) -> None:
@@ -362,6 +363,7 @@ SCHEMA_IS_SILENT = {"M015", "M020", "M021", "M022", "M052"}
 @pytest.mark.parametrize(
     "case", [case for case in ERRORS if case[2] not in SCHEMA_IS_SILENT], ids=ids
 )
+@pytest.mark.first(16)
 def test_the_schema_refuses_what_the_rules_refuse(
     case: tuple[tuple[str | int, ...], Any, str, str],
 ) -> None:

@@ -625,6 +625,7 @@ def pause(request: pytest.FixtureRequest) -> Ready:
     return Ready(policy_of("web"), web(), "create pause", request.param)
 
 
+@pytest.mark.first(40)
 @_cases(MAIN)
 def test_a_changed_request_for_a_container_is_denied(
     main: Ready, code: str, change: Change
@@ -635,6 +636,7 @@ def test_a_changed_request_for_a_container_is_denied(
     assert code in decision.codes
 
 
+@pytest.mark.first(8)
 @_cases(RICH)
 def test_a_changed_request_for_a_full_container_is_denied(
     full: Ready, code: str, change: Change

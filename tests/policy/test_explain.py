@@ -193,6 +193,7 @@ def test_every_code_of_the_rules_has_advice_and_says_what_would_allow_the_reques
     assert _codes() <= known_codes()
 
 
+@pytest.mark.first(20)
 @pytest.mark.parametrize("kind", ["CreateContainerRequest", "ExecProcessRequest"])
 @pytest.mark.parametrize("code", sorted(_codes()))
 def test_what_a_code_expects_of_a_container_is_shown(kind: str, code: str) -> None:

@@ -129,6 +129,7 @@ def test_what_runtimes_do_differently_is_allowed(engine: str, change: Change) ->
         ),
     ],
 )
+@pytest.mark.first(8)
 def test_n52_a_changed_gpu_is_denied(engine: str, code: str, change: Change) -> None:
     decision = _ask(engine, change)
 

@@ -68,6 +68,7 @@ def cited_sections() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("page", "number"), list(cited_sections()))
+@pytest.mark.first(40)
 def test_a_cited_section_exists(page: str, number: str) -> None:
     assert number in sections(page)
 

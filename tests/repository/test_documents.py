@@ -60,6 +60,7 @@ def test_settings_are_understood(text: str, tmp_path: Path) -> None:
     assert load_settings(tmp_path, environ={}).sources
 
 
+@pytest.mark.first(30)
 @pytest.mark.parametrize("words", list(command_lines()))
 def test_command_lines_are_understood(words: list[str]) -> None:
     written = re.findall(r"def task_(\w+)", "".join(page.read_text() for page in PAGES))

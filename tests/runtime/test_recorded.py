@@ -20,6 +20,7 @@ from tests.fakes.testdata import RECORDINGS
 CASES = find_cases(RECORDINGS)
 
 
+@pytest.mark.first(16)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.path.name)
 def test_a_pod_is_made_as_recorded(case: Case) -> None:
     verdicts = list(verdicts_on(case))

@@ -22,6 +22,7 @@ from tests.fakes.testdata import SHIM_RECORDINGS
 CASES = find_shim_cases(SHIM_RECORDINGS)
 
 
+@pytest.mark.first(16)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_request_is_made_as_recorded(case: ShimCase) -> None:
     verdicts = list(shim_verdicts(case))

@@ -60,6 +60,7 @@ def inputs_of(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     ),
 )
 @pytest.mark.parametrize("name", ["cpu", "vcpu_sig"])
+@pytest.mark.first(20)
 def test_the_digest_is_the_published_one(case: dict[str, Any], tmp_path: Path, name: str) -> None:
     digest = launch_digest(**inputs_of(case, tmp_path), product=case[name], vcpus=case["vcpus"])
 

@@ -101,6 +101,7 @@ def test_60_all_ones_show_the_real_value() -> None:
 
 
 @pytest.mark.parametrize("offset", [*range(48), *range(48, 632, 7)])
+@pytest.mark.first(16)
 def test_52_every_byte_of_the_header_counts(offset: int) -> None:
     quote = bytearray(INTEL.quote())
     quote[offset] ^= 0x80

@@ -32,8 +32,6 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VolumeTools:
         write(descriptor, offset, content)
 
     monkeypatch.setattr(module, "write_at", write_at)
-    # Processes die here and no kernel does, so nothing waits for the disk.
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     return found
 
 

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> Report:
     """Print the report."""
-    from contrast_tasks.client.audit import run_audit
+    from contrast_tasks.client.audit import note_of_age, run_audit
 
     settings = context.settings(is_project=False, **cluster_flags(arguments))
     if arguments.log:
@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     audit = run_audit(
         settings, folder=file_argument(context, arguments.folder), mark=arguments.mark
     )
+    if arguments.folder is None and (note := note_of_age(settings, audit)):
+        context.console.say(note)
     if arguments.html is not None:
         from contrast_tasks.client.audit_page import render_page
 

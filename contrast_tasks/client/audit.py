@@ -76,6 +76,19 @@ def run_audit(settings: Settings, *, folder: Path | None = None, mark: bool = Fa
     return audit
 
 
+def note_of_age(settings: Settings, audit: AuditReport) -> str:
+    """Return a line for people if the project's manifest is not the newest in the report; empty if it is, or there is none."""
+    name = settings.manifest
+    try:
+        ours = sha256_hex((settings.root / name).read_bytes())
+    except OSError:
+        return ""
+    if not audit.generations or audit.generations[-1].sha256 == ours:
+        return ""
+    again = f"'{command('verify')}' fetches what is in force"
+    return f"{name} is another manifest than the newest in {audit.folder}/; {again}"
+
+
 def _since(place: Path, generations: Sequence[_Generation]) -> Since | None:
     """Return what changed since the manifest that was marked as audited, None if none was."""
     try:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contrast_tasks import __version__
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
-from contrast_tasks.client.audit import differences, run_audit
+from contrast_tasks.client.audit import differences, note_of_age, run_audit
 from contrast_tasks.client.audit_policy import (
     DescribedPolicy,
     container_lines,
@@ -63,6 +63,16 @@ def test_the_report_names_trust_owners_and_workloads(project: Project) -> None:
     assert f"\nweb  policy {WEB}\n  SANs     web *\n" in result.text
     assert "  secret   apps/v1/Deployment/default/web\n" in result.text
     assert "  role     coordinator\n" in result.text
+
+
+def test_a_history_without_the_projects_manifest_is_said_to_be_older(project: Project) -> None:
+    same = note_of_age(project.settings, run_audit(project.settings))
+    project.manifest.write_bytes(b"{}")
+
+    note = note_of_age(project.settings, run_audit(project.settings))
+
+    assert same == ""
+    assert note.startswith("manifest.json is another manifest than the newest in verify/; 'con")
 
 
 def test_a_policy_of_another_tool_is_not_described(project: Project) -> None:

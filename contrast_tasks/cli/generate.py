@@ -154,10 +154,11 @@ class _Lines:
                 self._console.say(f"warning: {line}")
 
     def _tell_all(self, lines: list[str]) -> None:
-        for line in sorted(lines):
-            self._told += 1
-            if self._told <= LINES_SHOWN:
-                self._console.say(line)
+        room = max(0, LINES_SHOWN - self._told)
+        # In one piece, for a bar is drawn anew below each.
+        if shown := "\n".join(sorted(lines)[:room]):
+            self._console.say(shown)
+        self._told += len(lines)
         lines.clear()
 
     def close(self) -> None:

@@ -192,11 +192,14 @@ def test_in_ci_a_missing_envoy_is_an_error(project: Path) -> None:
 
 
 def test_a_port_in_use_is_named_with_its_pod_and_nothing_keeps_running(project: Path) -> None:
-    with socket.create_server(("0.0.0.0", 8801)):
+    deployment = project / "examples/emojivoto/deployment/emojivoto.yml"
+    # On every address, so it is a port that no pod of another test has.
+    deployment.write_text(deployment.read_text().replace("8801", "8807"))
+    with socket.create_server(("0.0.0.0", 8807)):
         done = contrast_tasks(project, "deploy")
 
     assert done.returncode == 30
-    assert ":8801 is in use, pod emoji needs it" in done.stderr
+    assert ":8807 is in use, pod emoji needs it" in done.stderr
     assert not NodeClient(paths=local_paths(project)).is_running()
 
 

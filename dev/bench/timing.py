@@ -53,22 +53,34 @@ def run(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> float:
     return (time.perf_counter() - before) * 1000
 
 
-def run_on_terminal(words: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> bytes:
-    """Run one command on a terminal of its own and return what that showed. Raises CalledProcessError if it fails."""
+def run_beside_terminal(
+    words: Sequence[str], *, plain: Path, shown: Path, env: Mapping[str, str]
+) -> tuple[float, float, bytes]:
+    """Run one command in two folders at the same time, so that load on the machine affects both; one has a terminal.
+
+    Returns the seconds of processor time of the plain one and of that on the terminal, and what the terminal showed.
+    Raises CalledProcessError if one fails.
+    """
     ours, its = pty.openpty()
-    try:
-        process = subprocess.Popen(words, cwd=cwd, env=env, stdin=its, stdout=its, stderr=its)
-    finally:
-        os.close(its)
-    shown = bytearray()
-    with process, os.fdopen(ours, "rb", buffering=0) as terminal:
-        # Linux ends reading with an error when no process has the terminal any more.
-        with contextlib.suppress(OSError):
-            while piece := terminal.read(1 << 16):
-                shown += piece
-        if process.wait() != 0:
-            raise subprocess.CalledProcessError(process.returncode, words, bytes(shown))
-    return bytes(shown)
+    streams = {plain: subprocess.DEVNULL, shown: its}
+    processes = [
+        subprocess.Popen(words, cwd=place, env=env, stdin=stream, stdout=stream, stderr=stream)
+        for place, stream in streams.items()
+    ]
+    os.close(its)
+    screen = bytearray()
+    # Linux ends reading with an error when no process has the terminal any more.
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):
+        while piece := terminal.read(1 << 16):
+            screen += piece
+    used = []
+    for process in processes:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        used.append(usage.ru_utime + usage.ru_stime)
+    if failed := next((each for each in processes if each.returncode != 0), None):
+        raise subprocess.CalledProcessError(failed.returncode, words, bytes(screen))
+    return used[0], used[1], bytes(screen)
 
 
 _PEAK = """\

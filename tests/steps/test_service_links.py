@@ -33,8 +33,10 @@ def test_the_warning_names_both_sides_and_both_ways_out(shop: Terminal) -> None:
     shown = shop.run("lint", "--fail-on", "note")
 
     assert shown.code == 11
-    assert (
-        shown.err == WARNING.format(line=16, place="a.yml:18") + "2 workloads checked, 1 warning\n"
+    assert shown.err == (
+        WARNING.format(line=16, place="a.yml:18")
+        + "2 workloads checked, 1 warning\n"
+        + "'contrast-tasks lint --fix' shows what answers 1 finding in contrast.toml\n"
     )
 
 

@@ -44,11 +44,12 @@ _CERTIFICATES = int(os.environ.get(BENCH_CERTIFICATES, "10000"))
 
 
 class Running(NamedTuple):
-    """A Coordinator: the ports of its two APIs and of its probes, and its process."""
+    """A Coordinator: the ports of its two APIs, of its probes and of HTTP attestation, and its process."""
 
     user: int
     mesh: int
     http: int
+    attestation: int
     process: subprocess.Popen[str]
 
     def processor_s(self) -> float:
@@ -276,7 +277,7 @@ def running_coordinator(
                 break
         # A full pipe would block the Coordinator.
         threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield Running(line["user_api"], line["mesh_api"], line["http"], process)
+        yield Running(line["user_api"], line["mesh_api"], line["http"], line["http_api"], process)
     finally:
         process.terminate()
         process.wait(timeout=30)

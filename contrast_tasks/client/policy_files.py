@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contrast_tasks.errors import Location, MismatchError
 from contrast_tasks.files import sha256_hex
-from contrast_tasks.manifest.policy_document import DocumentError, parse_document
+from contrast_tasks.manifest.policy_document import DocumentError, channel_of, parse_document
 from contrast_tasks.report.hints import command
 
 _TEXT = re.compile(r"policy\.([0-9a-f]{64})\.rego")
@@ -30,17 +30,14 @@ def policy_key_of(name: str) -> str:
 def policy_files(documents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files for policies from a Coordinator, by key, which are not judged."""
     for key, document in documents:
-        try:
-            read = parse_document(document)
-        except DocumentError:
-            yield f"policy.{key}.rego", document
-            continue
-        if read.channel == "initdata":
-            yield f"initdata.{key}.toml", document
-            continue
-        yield f"policy.{key}.rego", read.policy
-        if read.channel == "gzip":
-            yield f"policy.{key}.rego.gz", document
+        match channel_of(document):
+            case "initdata":
+                yield f"initdata.{key}.toml", document
+            case "gzip":
+                yield f"policy.{key}.rego", parse_document(document).policy
+                yield f"policy.{key}.rego.gz", document
+            case _:
+                yield f"policy.{key}.rego", document
 
 
 def load_policies(folder: Path) -> dict[str, bytes]:

@@ -17,7 +17,12 @@ from collections.abc import Mapping
 
 from contrast_tasks.annotations import INITDATA, POLICY
 from contrast_tasks.manifest.compression import MAGIC, compress, decompress
-from contrast_tasks.manifest.initdata import POLICY_FILE, parse_initdata, render_initdata
+from contrast_tasks.manifest.initdata import (
+    BEFORE_POLICY,
+    POLICY_FILE,
+    parse_initdata,
+    render_initdata,
+)
 from contrast_tasks.records import Record
 from contrast_tasks.releases.table import Channel
 
@@ -126,6 +131,18 @@ def parse_document(content: bytes) -> PolicyDocument:
         return _of_initdata(content)
     except ValueError as err:
         raise DocumentError(f"neither a policy nor initdata with one: {err}") from err
+
+
+def channel_of(content: bytes) -> Channel | None:
+    """Return the channel of a document, None if it holds no policy; one that begins as documents do is not read to its end."""
+    if content.startswith(BEFORE_POLICY):
+        return "initdata"
+    if re.match(_REGO, content) is not None:
+        return "plain"
+    try:
+        return parse_document(content).channel
+    except DocumentError:
+        return None
 
 
 def _of_text(content: bytes) -> PolicyDocument:

@@ -137,6 +137,7 @@ def test_each_algorithm_is_read_with_and_without_its_dash(written: str, algorith
         pytest.param(
             f"{HEAD}'policy.rego' = \"\\uD83D\\uDE00\"\n", "found no TOML", id="surrogates of JSON"
         ),
+        pytest.param(f"{HEAD}'policy.rego' = \"\\uD83D\"\n", "found no TOML", id="half of a pair"),
         pytest.param(f"{HEAD}'policy.rego' = 'x", "found no TOML", id="cut off"),
         pytest.param(
             f"{HEAD}'policy.rego' = 5\n", "of strings", id="number as it would be written"

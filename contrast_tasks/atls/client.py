@@ -21,7 +21,7 @@ from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.session import READ_BYTES, ClientSession
 from contrast_tasks.atls.tunnel import Tunnel
 from contrast_tasks.atls.types import Evidence, PrivateKey, Validators
-from contrast_tasks.errors import ContrastError
+from contrast_tasks.errors import ContrastError, UsageError
 from contrast_tasks.evidence_documents import Issuer
 
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a history of manifests with a thousand policies
@@ -85,10 +85,16 @@ def connect(
         or RSA) or by default a fresh one if there is an issuer.
     now: the time of verification. timeout_s: for connecting and shaking hands together.
     nonce_in_alpn: send our nonce as an ALPN entry, not as the server name.
-    Raises EvidenceRejected (the server is not acceptable, or refused our evidence) or CoordinatorUnreachable.
+    Raises EvidenceRejected (the server is not acceptable, or refused our evidence) or CoordinatorUnreachable; UsageError on
+    Windows, where another process could take the place of a channel over TCP.
     """
     if (validators is None) is not unverified:
         raise ValueError("give either validators or unverified=True")
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError(
+            "attested TLS needs a Unix socket for its tunnel, and Python has none on this system",
+            hint="run the command in WSL; 'verify' works over HTTP too, with -c http://HOST:1314",
+        )
     deadline = time.monotonic() + timeout_s
     session = ClientSession(
         validators=validators,

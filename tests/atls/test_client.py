@@ -17,7 +17,7 @@ from contrast_tasks.atls.errors import (
     OwnEvidenceRefused,
 )
 from contrast_tasks.atls.server import serve
-from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected
+from contrast_tasks.errors import CoordinatorUnreachable, EvidenceRejected, UsageError
 from contrast_tasks.evidence_documents import OID_TDX
 from tests.fakes.atls import (
     NOW,
@@ -176,6 +176,15 @@ def test_nobody_listening_is_unreachable() -> None:
 
         with pytest.raises(CoordinatorUnreachable, match=f"127.0.0.1:{port}: connection refused"):
             dial(port)
+
+
+def test_without_unix_sockets_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+
+    with pytest.raises(UsageError, match="needs a Unix socket") as caught:
+        connect("127.0.0.1", 1, validators=None, unverified=True, now=NOW)
+
+    assert "-c http://HOST:1314" in caught.value.hint
 
 
 def test_a_server_that_says_nothing_is_given_up() -> None:

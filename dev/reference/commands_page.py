@@ -29,6 +29,7 @@ def render_commands(root: Path) -> str:
     for name, summary in SUMMARIES.items():
         example = command_module(name).EXAMPLE
         lines += ["", f"## {name}", "", f"{prose(summary[:1].upper() + summary[1:])}.", ""]
+        lines += ["<!-- elsewhere: an example of one command -->"]
         lines += ["```sh", f"{PROGRAM} {example}", "```"]
         own = [action for action in _actions(name) if action.dest not in COMMON]
         lines += ["", *_arguments(own)] if own else []

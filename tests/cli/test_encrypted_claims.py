@@ -1,5 +1,7 @@
 """From a vendor's StatefulSet to an encrypted volume: one setting, and what `generate`, `simulate` and `lint` make of it."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -334,3 +336,22 @@ def test_a_claim_that_a_pod_has_for_itself_is_encrypted_too(
     claim = volumes["scratch"]["ephemeral"]["volumeClaimTemplate"]["spec"]
     assert claim["volumeMode"] == "Block"
     assert "emptyDir" in volumes["decrypted-scratch"]
+
+
+def test_the_example_of_the_documents_works(project: FakeProject, terminal: Terminal) -> None:
+    """docs/howto/encrypted-volumes.md, with an image that is at hand."""
+    page = (Path(__file__).parents[2] / "docs/howto/encrypted-volumes.md").read_text()
+    yaml_block, toml_block = (
+        page.partition(f"```{language}\n")[2].partition("```")[0] for language in ("yaml", "toml")
+    )
+    project.write("postgres.yml", yaml_block.replace("docker.io/library/postgres:17", IMAGE))
+    configure(project, toml_block)
+
+    generated = terminal.run("generate")
+    simulated = terminal.run("simulate", "StatefulSet/postgres")
+
+    assert (generated.code, simulated.code) == (0, 0), generated.err + simulated.err
+    assert "volumeMode: Block" in project.read("build/deployment/postgres.yml")
+    assert "contrast.edgeless.systems/secure-pv: data:decrypted-data" in project.read(
+        "build/deployment/postgres.yml"
+    )

@@ -1,4 +1,4 @@
-"""Pages whose blocks are pasted into one shell, on a machine without a cluster."""
+"""Pages whose blocks are pasted into one shell, on a machine without a cluster; a block that is not says what it would need."""
 
 import os
 import re
@@ -21,6 +21,18 @@ FOLDERS = ("contrast_tasks", "coordinator", "dev", "examples", "schemas", "templ
 FILES = ("contrast.toml", "dodo.py", "doitw", "requirements.lock")
 # What each page shows that begins where step 4 of the tutorial ends.
 SHOWN = {
+    "ci": (
+        "wrote .github/workflows/contrast.yml",
+        "wrote .gitlab/contrast.yml",
+        "wrote .pre-commit-config.yaml",
+    ),
+    "debug": (
+        "E_ENV (HOME): variables are unexpected",
+        "generated 5 of 5 workloads, 0 files written",
+        "-A PREROUTING",
+    ),
+    "systems": ("contrast.toml is there already and stays as it is",),
+    "vendor-yaml": ("0 settings to write, 0 choices to make",),
     "air-gapped": ("contrast.lock holds 6 images", "image: registry.inside.example/emojivoto/web:"),
     "incident": ("is in recovery mode", "wrote seed-shares.json", "(generation 1), mesh CA "),
     "own-tasks": ("build/policies/Deployment.web.rego", "tar -czf handout.tgz"),
@@ -28,6 +40,26 @@ SHOWN = {
     "rotate": ("(generation 4), mesh CA ", "hint: the manifest in force does not list the key"),
     "sign": ("1 of 2 approvals", "(generation 2), mesh CA "),
     "upgrade": ("recovered it with seed-shares.json", "all 5 pods are ready"),
+}
+
+# A block of these languages is pasted if `local` stands before it, or run by the test that is named there. Settings (toml) are
+# loaded by tests/repository/test_documents.py, diffs and drawings are nothing to run.
+LANGUAGES = ("sh", "yaml", "json", "python", "text")
+# What the other blocks would need, as the comment before each says it.
+ELSEWHERE = {
+    "a Vault",
+    "a cluster",
+    "a container engine",
+    "a part of a document",
+    "a registry",
+    "a release",
+    "a security module",
+    "an example of one command",
+    "an index of packages",
+    "evidence of a processor",
+    "GitHub",
+    "GitLab",
+    "this repository's own tests",
 }
 
 
@@ -134,12 +166,34 @@ def test_the_first_ten_minutes_work_as_pasted(place: Place, folder: Path) -> Non
 def test_the_blocks_of_a_page_work_after_step_4_of_the_tutorial(
     place: Place, generated: Path, folder: Path, name: str
 ) -> None:
+    if name == "debug":
+        require_namespaces()  # it looks at a packet filter
     shop = folder / "shop"
     shutil.copytree(generated, shop, symlinks=True)
 
     shown = place.paste(local_blocks(page(f"howto/{name}")), cwd=shop)
 
     assert [text for text in SHOWN[name] if text not in shown] == [], shown
+
+
+def test_every_block_is_run_or_says_what_it_would_need() -> None:
+    pages = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").rglob("*.md")]
+    texts = {path.relative_to(CHECKOUT).as_posix(): path.read_text() for path in pages}
+
+    marks = {
+        f"{name}: {block.strip()}": re.match(r"<!-- (local|elsewhere)(?:: (.+))? -->$", mark)
+        for name, text in texts.items()
+        for mark, language, block in re.findall(
+            r"^ *([^\n]*)\n *```(\w+)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL
+        )
+        if language in LANGUAGES
+    }
+
+    assert [block for block, mark in marks.items() if mark is None] == []
+    found = [(mark[1], mark[2]) for mark in marks.values() if mark]
+    assert {needed for way, needed in found if way == "elsewhere"} == ELSEWHERE
+    tests = {test for way, test in found if way == "local" and test}
+    assert [test for test in tests if not (CHECKOUT / test).is_file()] == []
 
 
 def test_every_page_with_such_blocks_is_pasted() -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes.workloads import FakeProject, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
-# What Python lacks on Windows, and how it opens text there. Source: the availability notes of its library reference. Packages of others are loaded before
-# it is taken away, since on Windows they have branches of their own.
+# What Python lacks on Windows, and how it opens text there. Source: the availability notes of its library reference. Packages of
+# others are loaded before it is taken away, since on Windows they have branches of their own.
 WINDOWS = """
 import builtins, io, os, signal, socket, sys
 import asyncio, concurrent.futures.process, getpass, multiprocessing.connection, ssl, subprocess, tarfile, tempfile

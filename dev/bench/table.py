@@ -52,7 +52,7 @@ def run_bench(words: Sequence[str] = ()) -> dict[str, Any]:
         ratio = "" if line.ratio is None else f"{line.ratio:6.1f} x"
         budget = f"  (budget {line.budget})" if line.budget else ""
         sys.stdout.write(
-            f"{line.name:<36} {line.value:9.{2 if line.value < 1 else 1}f} {line.unit:<5} {ratio}{budget}\n"
+            f"{line.name:<52} {line.value:9.{2 if line.value < 1 else 1}f} {line.unit:<5} {ratio}{budget}\n"
         )
         sys.stdout.flush()
 

@@ -42,7 +42,8 @@ SHOWN = {
     "upgrade": ("recovered it with seed-shares.json", "all 5 pods are ready"),
 }
 
-# A block of these languages is pasted if `local` stands before it, or run by the test that is named there. Settings (toml) are
+# A block of these languages is pasted if `local` stands before it, or run by the test that is named there; `debian` is for those
+# of `./doitw first_minutes`. Settings (toml) are
 # loaded by tests/repository/test_documents.py, diffs and drawings are nothing to run.
 LANGUAGES = ("sh", "yaml", "json", "python", "text")
 # What the other blocks would need, as the comment before each says it.
@@ -181,7 +182,7 @@ def test_every_block_is_run_or_says_what_it_would_need() -> None:
     texts = {path.relative_to(CHECKOUT).as_posix(): path.read_text() for path in pages}
 
     marks = {
-        f"{name}: {block.strip()}": re.match(r"<!-- (local|elsewhere)(?:: (.+))? -->$", mark)
+        f"{name}: {block.strip()}": re.match(r"<!-- (local|debian|elsewhere)(?:: (.+))? -->$", mark)
         for name, text in texts.items()
         for mark, language, block in re.findall(
             r"^ *([^\n]*)\n *```(\w+)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL

@@ -30,6 +30,11 @@ def task_test() -> dict[str, Any]:
     return chore("dev.tools:with_tools", task="dev.checks:run_checks", pos_arg="words")
 
 
+def task_pythons() -> dict[str, Any]:
+    """Run the unit suite under other versions of Python; words behind it are versions."""
+    return chore("dev.pythons:run_pythons", pos_arg="words")
+
+
 def task_docs() -> dict[str, Any]:
     """Write docs/reference/, schemas/ and share/ from the code."""
     return chore("dev.tools:with_tools", task="dev.reference.pages:write_pages")

@@ -58,14 +58,20 @@ class Machine(NamedTuple):
 
 def debians_own() -> str:
     """Return apt's sources for Debian's release with its security updates."""
-    return "".join(
-        f"deb [arch=amd64 signed-by={_KEYS}] {_MIRROR}/{archive} {suite} main\n"
-        for archive, suite in (
-            ("debian", SUITE),
-            ("debian", f"{SUITE}-updates"),
-            ("debian-security", f"{SUITE}-security"),
-        )
+    return (
+        _source("debian", SUITE)
+        + _source("debian", f"{SUITE}-updates")
+        + _source("debian-security", f"{SUITE}-security")
     )
+
+
+def debians_testing() -> str:
+    """Return apt's sources for what becomes Debian's next release, also of a mirror that stands still."""
+    return _source("debian", "testing", " check-valid-until=no")
+
+
+def _source(archive: str, suite: str, option: str = "") -> str:
+    return f"deb [arch=amd64 signed-by={_KEYS}{option}] {_MIRROR}/{archive} {suite} main\n"
 
 
 def prepare(folder: Path, *, sources: str = "") -> Machine:

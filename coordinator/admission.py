@@ -4,7 +4,9 @@ On the wire a call with one request looks like a stream of one. It is served as 
 once it has a place for that: calls whose requests never come would else keep all threads, and with them everybody out.
 """
 
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import grpc
@@ -18,19 +20,27 @@ from coordinator.refusal import Refusal
 
 # Before a place for reading may be taken from who holds it.
 _READING_S = 1.0
+# A request from this size on takes memory that matters, several times over while it is handled; and how much all such take.
+_LARGE_BYTES = 256 * 1024
+_LARGE_AT_ONCE_BYTES = 32 * 1024 * 1024
 # What an answer takes besides its content, and before it may be ended in favour of another.
 _ANSWER_BYTES = 4096
 _ANSWER_S = 5.0
 
 
 def reading_budget(threads: int) -> Budget:
-    """Return how many requests may be read at a time by an API with so many threads: some are always left to answer."""
+    """Return how many requests may be read at a time by an API with so many threads: most are always left to answer."""
     return Budget(
-        threads * 3 // 4,
+        max(2, threads * 3 // 8),
         patience_s=_READING_S,
         waiting=2 * threads,
         calls=max(2, threads // 4),
     )
+
+
+def requests_budget() -> Budget:
+    """Return how many bytes the large requests may have that are handled at a time; none is ended for another."""
+    return Budget(_LARGE_AT_ONCE_BYTES, patience_s=math.inf)
 
 
 def answers_budget() -> Budget:
@@ -54,6 +64,21 @@ def read_request(
         raise Refusal(REASON_ARGUMENT, "the request is missing") from None
     finally:
         reading.leave(place)
+
+
+@contextmanager
+def held_request(requests: Budget, size: int, identity: PeerIdentity) -> Iterator[None]:
+    """Have memory for a request of so many bytes while it is handled; raises Refusal."""
+    if size < _LARGE_BYTES:
+        yield
+        return
+    place = requests.take(_address(identity), size, lambda: None)
+    if place is None:
+        raise Refusal(REASON_BUSY, "too many large requests are handled")
+    try:
+        yield
+    finally:
+        requests.leave(place)
 
 
 def hold_answer(

@@ -35,7 +35,7 @@ class _Waiting(NamedTuple):
 class Budget:
     """What all calls of one kind hold together, at most `most`; one alone may hold more.
 
-    patience_s: before a call may be ended for another one. wait_s: how long a newcomer waits for that, waiting: how many do, of one
+    patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that, waiting: how many do, of one
     address half of that. calls: the most of one connection.
     """
 
@@ -128,6 +128,8 @@ class Budget:
         return True
 
     def _leaving(self, address: str, size: int) -> Holder | None:
+        if self._patience_s == math.inf:
+            return None
         greediest, most = self._held.most_common(1)[0]
         oldest = min(self._holders, key=lambda each: each.since)
         if most > self._held[address] + size:

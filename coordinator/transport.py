@@ -37,7 +37,7 @@ from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
-from coordinator.admission import hold_answer, read_request, reading_budget
+from coordinator.admission import held_request, hold_answer, read_request, reading_budget
 from coordinator.authorisation import actor_of
 from coordinator.budget import Budget
 from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest, plan_packed
@@ -93,11 +93,12 @@ class Method(NamedTuple):
 
 
 class Context(NamedTuple):
-    """The objects that all methods of this process share. answers: bytes on their way, as `answers_budget` makes it."""
+    """The objects that all methods of this process share. requests, answers: bytes in memory, as `coordinator.admission` bounds them."""
 
     guard: Guard
     metrics: Metrics
     peers: PeerCount
+    requests: Budget
     answers: Budget
 
 
@@ -326,11 +327,14 @@ def _answer(
     _log.info("%s called", method.name)
     refusal = None
     try:
-        message = _parse(method, read_request(api.reading, requests, identity, context))
-        if method.weigh is not None:
-            size = method.weigh(message, shared.guard)
-            hold_answer(shared.answers, size, identity, context)
-        response = method.handler(message, identity, shared.guard)
+        content = read_request(api.reading, requests, identity, context)
+        with held_request(shared.requests, len(content), identity):
+            message = _parse(method, content)
+            del content
+            if method.weigh is not None:
+                size = method.weigh(message, shared.guard)
+                hold_answer(shared.answers, size, identity, context)
+            response = method.handler(message, identity, shared.guard)
     except ContrastError as err:
         refusal = refusal_from(err)
         where = {"where": str(err.where)} if err.where is not None else {}

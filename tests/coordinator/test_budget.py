@@ -1,5 +1,6 @@
 """Who loses a part of a budget to whom, as a table of who holds what."""
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -92,6 +93,16 @@ def test_few_wait_and_of_one_address_fewer() -> None:
 
     budget.leave(first)
     waits.join(20)
+
+
+def test_without_end_to_patience_nothing_is_ended() -> None:
+    clock = Clock()
+    budget = make(clock, patience_s=math.inf)
+    assert budget.take("a", 3, pytest.fail)
+    assert budget.take("a", 1, pytest.fail)
+    clock.now += 1000
+
+    assert budget.take("b", 1, lambda: None) is None
 
 
 def test_one_connection_has_so_many_calls_and_no_more() -> None:

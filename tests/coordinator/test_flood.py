@@ -14,14 +14,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.api import extension, packed, userapi
+from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import CoordinatorFailed
 from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
+from contrast_tasks.manifest.sizes import MAX_OBJECT_BYTES
 from contrast_tasks.releases.table import V1_16
 from tests.coordinator.test_process import (
     AS_ROOT,
@@ -148,6 +151,31 @@ def test_answers_that_nobody_reads_keep_nobody_out_and_cost_little(
                 call.cancel()
 
     assert peak.memory < before.memory + 150, (before, peak)
+
+
+def test_the_largest_requests_of_strangers_cost_little(tmp_path: Path, owner: Caller) -> None:
+    """Twelve of 15 MiB, of which a process once had several copies each."""
+    processor = SimulatedProcessor.load_or_create(tmp_path / "processor")
+    manifest = make_manifest(processor, owner)
+    content = render_manifest(manifest, V1_16.manifest)
+    policies = [bytes([each]) * (MAX_OBJECT_BYTES - 1) for each in range(15)]
+    large = pb.SetManifestRequest(Manifest=content, Policies=policies).SerializeToString()
+    with started(tmp_path / "state", environment(tmp_path)) as running:
+        threading.Thread(target=read_all, args=(running,)).start()
+        with user_api(running, manifest) as channel:
+            userapi.set_manifest(channel, content, POLICIES, 60)
+            before = peak = Spent.by(running.process.pid)
+            put = channel.unary_unary("/userapi.UserAPI/SetManifest", None, None)
+            calls = [put.future(large, timeout=120) for _ in range(12)]
+            codes = set()
+            for call in calls:
+                codes.add(call.code())
+                peak = Spent(*map(max, peak, Spent.by(running.process.pid)))
+            generations = userapi.get_manifests(channel, 60).manifests
+
+    assert codes <= {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE}
+    assert generations == (content,)
+    assert peak.memory < before.memory + 250, (before, peak)
 
 
 CALLERS, UPDATES = 20, 50

@@ -22,7 +22,7 @@ from coordinator.refusal import Refusal
 _READING_S = 1.0
 # A request from this size on takes memory that matters, several times over while it is handled; and how much all such take.
 _LARGE_BYTES = 256 * 1024
-_LARGE_AT_ONCE_BYTES = 32 * 1024 * 1024
+LARGE_AT_ONCE_BYTES = 32 * 1024 * 1024
 # What an answer takes besides its content, and before it may be ended in favour of another.
 _ANSWER_BYTES = 4096
 _ANSWER_S = 5.0
@@ -40,7 +40,7 @@ def reading_budget(threads: int) -> Budget:
 
 def requests_budget() -> Budget:
     """Return how many bytes the large requests may have that are handled at a time; none is ended for another."""
-    return Budget(_LARGE_AT_ONCE_BYTES, patience_s=math.inf)
+    return Budget(LARGE_AT_ONCE_BYTES, patience_s=math.inf)
 
 
 def answers_budget() -> Budget:

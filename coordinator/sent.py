@@ -3,7 +3,6 @@
 A packed one need not bring the policies that the history has. Source: docs/internals/coordinator.md 2.4, 8.6.
 """
 
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from contrast_tasks.api import ext_pb2 as ext
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from contrast_tasks.manifest.model import Manifest
-
-# Of all requests, as each pack takes memory while it is read.
-_READING = threading.Lock()
 
 
 class Sent(NamedTuple):
@@ -121,8 +117,7 @@ def check_history_size(sent: Sent, documents: Documents) -> None:
 def _read(index: int, content: bytes) -> Pack:
     _check_size(f"pack {index}", len(content))
     try:
-        with _READING:
-            return read_pack(content)
+        return read_pack(content)
     except BadPack as err:
         raise invalid(REASON_ARGUMENT, f"pack {index}: {err}") from err
 

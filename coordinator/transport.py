@@ -37,7 +37,13 @@ from contrast_tasks.atls.service import Limits, affordable
 from contrast_tasks.atls.types import PeerIdentity, Validators
 from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
-from coordinator.admission import held_request, hold_answer, read_request, reading_budget
+from coordinator.admission import (
+    LARGE_AT_ONCE_BYTES,
+    held_request,
+    hold_answer,
+    read_request,
+    reading_budget,
+)
 from coordinator.authorisation import actor_of
 from coordinator.budget import Budget
 from coordinator.extapi import PeerCount, get_audit_log, get_status, plan_manifest, plan_packed
@@ -81,7 +87,7 @@ class Method(NamedTuple):
     """One RPC: service and name as metrics show them, the parser of its requests, and its handler.
 
     refused_as: the event of a refusal in the audit log, "" for none. weigh: about how many bytes an answer will have, for calls
-    whose answers may be large.
+    whose answers may be large. is_alone: requests take so much work that they are handled one after the other.
     """
 
     service: str
@@ -90,6 +96,7 @@ class Method(NamedTuple):
     handler: Handler
     refused_as: str = ""
     weigh: Callable[[Any, Guard], int] | None = None
+    is_alone: bool = False
 
 
 class Context(NamedTuple):
@@ -128,6 +135,7 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
     """Return the methods that the reference product does not have, served beside the user API."""
     service = userapi.EXTENSION
     status = partial(get_status, peers=peers)
+    packed = ext_pb.PackedManifest.FromString
     return (
         Method(
             service,
@@ -138,8 +146,8 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
         ),
         Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
         Method(service, "PlanManifest", user_pb.SetManifestRequest.FromString, plan_manifest),
-        Method(service, "SetPacked", ext_pb.PackedManifest.FromString, set_packed, "set-refused"),
-        Method(service, "PlanPacked", ext_pb.PackedManifest.FromString, plan_packed),
+        Method(service, "SetPacked", packed, set_packed, "set-refused", is_alone=True),
+        Method(service, "PlanPacked", packed, plan_packed, is_alone=True),
         Method(
             service,
             "GetPacked",
@@ -328,12 +336,13 @@ def _answer(
     refusal = None
     try:
         content = read_request(api.reading, requests, identity, context)
-        with held_request(shared.requests, len(content), identity):
+        size = LARGE_AT_ONCE_BYTES if method.is_alone else len(content)
+        with held_request(shared.requests, size, identity):
             message = _parse(method, content)
             del content
             if method.weigh is not None:
-                size = method.weigh(message, shared.guard)
-                hold_answer(shared.answers, size, identity, context)
+                weight = method.weigh(message, shared.guard)
+                hold_answer(shared.answers, weight, identity, context)
             response = method.handler(message, identity, shared.guard)
     except ContrastError as err:
         refusal = refusal_from(err)

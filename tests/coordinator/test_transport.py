@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from contrast_tasks.api import ext_pb2 as ext
 from contrast_tasks.api import extension, meshapi, packed, userapi
 from contrast_tasks.api import userapi_pb2 as pb
 from contrast_tasks.api.errors import (
@@ -334,6 +335,32 @@ def test_requests_that_never_come_keep_nobody_out(user_api: AtlsServer) -> None:
         for _ in range(3):
             assert extension.get_status(honest.channel, 20).state == "initial"
         stop.set()
+
+
+def test_requests_that_take_much_work_keep_nobody_out(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More calls than an API has threads, which read packs for ever."""
+    go = Event()
+
+    def plan(*_: object) -> ext.PlanManifestResponse:
+        go.wait(60)
+        return ext.PlanManifestResponse()
+
+    monkeypatch.setattr("coordinator.transport.plan_packed", plan)
+    with (
+        serve_user_api(LOOPBACK, issuer=COORDINATOR, context=context) as server,
+        ExitStack() as stack,
+        dial(server) as honest,
+    ):
+        for _ in range(8):
+            busy = stack.enter_context(dial(server)).channel
+            path = "/contrast.ext.v1.CoordinatorExt/PlanPacked"
+            for _ in range(4):
+                busy.unary_unary(path, None, None).future(b"", timeout=60)
+        for _ in range(3):
+            assert extension.get_status(honest.channel, 20).state == "initial"
+        go.set()
 
 
 def test_the_mesh_api_reads_no_large_request(mesh_api: AtlsServer, guard: Guard) -> None:

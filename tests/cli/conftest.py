@@ -1,3 +1,3 @@
-from tests.fakes.fixtures import project, terminal
+from tests.fakes.fixtures import generated, kept_project, project, terminal
 
-__all__ = ["project", "terminal"]
+__all__ = ["generated", "kept_project", "project", "terminal"]

@@ -16,12 +16,6 @@ TILL = "deployment/till/till.yaml"
 DENIAL = "is blocked by policy: DENY CreateContainerRequest container=web-svc codes=E_ARGS,E_ENV(X)"
 
 
-@pytest.fixture
-def generated(terminal: Terminal) -> Terminal:
-    assert terminal.run("generate").code == 0
-    return terminal
-
-
 def test_before_the_first_run_every_task_has_not_run(terminal: Terminal) -> None:
     shown = terminal.run("explain", "Deployment/shelf")
 

@@ -21,12 +21,6 @@ def _event(container: str, codes: str, kind: str = "CreateContainerRequest") -> 
     return f'{MESSAGE}DENY {kind} container={container} codes={codes}": unknown'
 
 
-@pytest.fixture
-def generated(terminal: Terminal) -> Terminal:
-    assert terminal.run("generate").code == 0
-    return terminal
-
-
 def test_the_workload_is_found_by_the_name_of_its_container(generated: Terminal) -> None:
     shown = generated.run("explain", _event("till", "E_CWD"))
 

@@ -27,6 +27,23 @@ def terminal(
     return Terminal(project.root, capsys, monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def kept_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that keeps what `generated` makes, empty at first."""
+    return tmp_path_factory.mktemp("kept") / "project"
+
+
+@pytest.fixture
+def generated(terminal: Terminal, kept_project: Path) -> Terminal:
+    """Return a terminal in a project that was generated; the first test of a process runs the command, others get a copy."""
+    if kept_project.exists():
+        shutil.copytree(kept_project, terminal.root, dirs_exist_ok=True)
+    else:
+        assert terminal.run("generate").code == 0
+        shutil.copytree(terminal.root, kept_project)
+    return terminal
+
+
 @pytest.fixture
 def reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

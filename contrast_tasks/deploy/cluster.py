@@ -21,6 +21,8 @@ from contrast_tasks.settings.model import Settings
 FIELD_MANAGER = "contrast-tasks"
 ROLLED_OUT = frozenset(name for name, kind in WORKLOAD_KINDS.items() if kind.is_rolled_out)
 _LOOK_S, _KINDS_S = 5, 60
+# What kubectl says of a workload with the strategy OnDelete.
+_NO_ROLLOUT = "only available for RollingUpdate"
 # After so many seconds whoever watches is told that it still goes on.
 _TELL_S = 10
 _WHICH_CLUSTER = "choose a context with 'kubectl config use-context', or --context"
@@ -230,8 +232,14 @@ class Kubectl:
     def _await(self, workload: Id, left_s: int) -> bool:
         """Return whether a workload is rolled out within some seconds, of left_s. Raises ClusterError if it never will be."""
         wait_s = min(left_s, _TELL_S)
+        limit = f"--timeout={wait_s}s"
         try:
-            self._ask(["rollout", "status", f"--timeout={wait_s}s", *named(workload)])
+            try:
+                self._ask(["rollout", "status", limit, *named(workload)])
+            except KubectlFailed as err:
+                if _NO_ROLLOUT not in str(err):
+                    raise
+                self._await_ready(workload, limit)
         except KubectlFailed as err:
             if err.is_late and wait_s < left_s:
                 return False
@@ -239,6 +247,17 @@ class Kubectl:
             hint = err.hint or f"'{command('status')}' tells why"
             raise ClusterError(f"{workload.key} is not rolled out: {told}", hint=hint) from err
         return True
+
+    def _await_ready(self, workload: Id, limit: str) -> None:
+        """Return when all pods are ready of a workload whose pods somebody replaces by hand. Raises KubectlFailed."""
+        live: Mapping[str, Any] = self.get([workload])[workload].value
+        status = live.get("status") or {}
+        is_daemon = workload.kind == "DaemonSet"
+        field = "numberReady" if is_daemon else "readyReplicas"
+        wanted = status.get("desiredNumberScheduled") if is_daemon else live["spec"]["replicas"]
+        if wanted:
+            condition = f"--for=jsonpath={{.status.{field}}}={wanted}"
+            self._ask(["wait", condition, limit, *named(workload)])
 
     def await_kinds(self, names: Sequence[str]) -> None:
         """Return when the API server serves new kinds; names: of their definitions. Raises ClusterError."""

@@ -77,40 +77,50 @@ def _read_on_cluster(
     lines: int,
     say: Callable[[str], None],
 ) -> str:
+    found = _pods_on_cluster(settings, names, cluster, say)
+    having = [pod for pod in found if container in ("", *_containers(pod))]
+    if not having:
+        raise _no_container(container, [name for pod in found for name in _containers(pod)])
+    text, untold = "", list[str]()
+    for pod in map(id_of, having):
+        read = cluster.logs(pod, container=container, lines=lines)
+        for line in read.splitlines(keepends=True):
+            # What kubectl itself says has no place in front.
+            if line.startswith("["):
+                text += line
+            else:
+                untold.append(f"{pod.key}: {line.rstrip()}")
+    if untold and not text:
+        raise ClusterError("\n".join(untold), hint=_status_tells())
+    for line in untold:
+        say(line)
+    return text
+
+
+def _status_tells() -> str:
+    return f"'{as_typed('status')}' tells why"
+
+
+def _pods_on_cluster(
+    settings: Settings, names: Sequence[str], cluster: Kubectl, say: Callable[[str], None]
+) -> list[Json]:
+    """Return the pods of the named workloads; raises ClusterError if there is none."""
     deployed = [
         (item.key, item.name, item) for item in load_annotated(settings) if item.is_workload
     ]
     wanted = select(names, deployed) if names else [item for _, _, item in deployed]
     place = cluster.target()
     places = {item.key: id_in(item, place).namespace for item in wanted}
-    pods = {place: cluster.all_of("pods", place) for place in sorted(set(places.values()))}
-    found: list[Json] = []
-    hint = f"'{as_typed('status')}' tells why"
-    for item in wanted:
-        ours = pods_of(Workload(item.key, item.obj), pods[places[item.key]])
-        if not ours:
-            missing = f"{item.key} has no pod in namespace {places[item.key]}"
-            if len(wanted) == 1:
-                raise ClusterError(missing, hint=hint)
-            # Of several the others are shown.
-            say(f"{missing}: {hint}")
-        found += ours
-    if not found:
-        raise ClusterError("no workload of this deployment has a pod on the cluster", hint=hint)
-    having = [pod for pod in found if container in ("", *_containers(pod))]
-    if not having:
-        raise _no_container(container, [name for pod in found for name in _containers(pod)])
-    text = ""
-    for pod in having:
-        for line in cluster.logs(id_of(pod), container=container, lines=lines).splitlines(
-            keepends=True
-        ):
-            # What kubectl itself says has no place in front.
-            if line.startswith("["):
-                text += line
-            else:
-                say(f"{id_of(pod).key}: {line.rstrip()}")
-    return text
+    pods = {each: cluster.all_of("pods", each) for each in sorted(set(places.values()))}
+    ours = {
+        item.key: pods_of(Workload(item.key, item.obj), pods[places[item.key]]) for item in wanted
+    }
+    missing = [f"{key} has no pod in namespace {places[key]}" for key in ours if not ours[key]]
+    if len(missing) == len(wanted):
+        raise ClusterError("\n".join(missing), hint=_status_tells())
+    for line in missing:
+        say(f"{line}: {_status_tells()}")
+    return [pod for each in ours.values() for pod in each]
 
 
 def _containers(pod: Json) -> list[str]:

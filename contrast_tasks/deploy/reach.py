@@ -35,7 +35,7 @@ def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterato
     place = cluster.target()
     service = Id("v1", "Service", place.namespace, "coordinator")
     relay = Id("v1", "Pod", place.namespace, RELAY)
-    found = cluster.get([service, relay])
+    found = cluster.get([service])
     if service not in found:
         raise ClusterError(
             f"{service.key} is not on the cluster of context {place.context}",
@@ -50,7 +50,7 @@ def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterato
         say(f"coordinator {address}")
         yield address
         return
-    target = relay if relay in found else service
+    target = relay if cluster.get([relay]) else service
     patience = f"--pod-running-timeout={min(_START_S, max(1.0, limit_s)):.0f}s"
     words = cluster.command("port-forward", "--address=127.0.0.1", patience, *named(target))
     with Forward(words, port, limit_s=limit_s, say=say) as forward:

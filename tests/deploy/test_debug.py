@@ -105,7 +105,7 @@ def clustered(tmp_path: Path) -> tuple[Settings, Kubectl, list[Sequence[str]]]:
         if arguments[0] == "config":
             return Said(CONFIG)
         if arguments[0] == "get":
-            items = [pod("web-1", "app", "proxy"), pod("web-2", "app")]
+            items = [pod("web-1", "app", "proxy"), pod("web-2", "app", "late")]
             return Said(json.dumps({"kind": "List", "items": items}))
         asked.append(arguments)
         said = {
@@ -146,6 +146,17 @@ def test_on_a_cluster_a_workload_without_pods_is_an_error_with_the_way_out(
     assert raised.value.hint == "'contrast-tasks status' tells why"
 
 
+def test_on_a_cluster_of_which_nothing_can_be_read_is_an_error_with_the_way_out(
+    clustered: tuple[Settings, Kubectl, list[Sequence[str]]],
+) -> None:
+    settings, kubectl, _ = clustered
+
+    with pytest.raises(ClusterError, match=r'Pod/web-2: .*"web-2" is waiting to start') as raised:
+        read_logs(settings, ["web"], say=print, container="late", cluster=kubectl)
+
+    assert raised.value.hint == "'contrast-tasks status' tells why"
+
+
 def test_on_a_cluster_only_pods_with_the_container_are_read(
     clustered: tuple[Settings, Kubectl, list[Sequence[str]]],
 ) -> None:
@@ -156,7 +167,7 @@ def test_on_a_cluster_only_pods_with_the_container_are_read(
         read_logs(settings, ["web"], say=print, container="redis", cluster=kubectl)
 
     assert [words[-1] for words in asked] == ["pod/web-1"]
-    assert raised.value.hint == "there are: app, proxy"
+    assert raised.value.hint == "there are: app, proxy, late"
 
 
 def test_commands_in_pods_of_a_cluster_are_refused_with_the_reason(tmp_path: Path) -> None:

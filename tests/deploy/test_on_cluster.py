@@ -446,6 +446,26 @@ def test_status_shows_what_the_user_may_read_and_tells_the_verb_that_the_rest_ta
     assert list(found.untold) == untold
 
 
+def test_a_workload_whose_pods_are_replaced_by_hand_is_waited_for_too(
+    project: Project, cluster: Kubectl, server: AnyServer, said: list[str]
+) -> None:
+    project.write_workload("web", "StatefulSet", b"package agent_policy\n")
+    (project.root / "build/deployment/coordinator.yml").unlink()
+    file = project.root / "build" / "deployment" / "web.yml"
+    by_hand = "spec:\n  replicas: 2\n  updateStrategy:\n    type: OnDelete\n"
+    file.write_text(file.read_text().replace("spec:\n", by_hand, 1))
+    deploy(project, cluster, said)
+    key = Key(kind("StatefulSet"), "default", "web")
+    server.cluster.set_status(key, {"replicas": 2, "readyReplicas": 1})
+
+    behind = run_status(settings(project), say=said.append, wait_s=1, cluster=cluster).behind
+    assert behind == "default/StatefulSet/web is not rolled out: the time is over"
+    server.cluster.set_status(key, {"replicas": 2, "readyReplicas": 2})
+
+    found = run_status(settings(project), say=said.append, wait_s=30, cluster=cluster)
+    assert found.behind == ""
+
+
 def test_status_before_anything_is_deployed_says_so(
     project: Project, cluster: Kubectl, said: list[str]
 ) -> None:

@@ -199,7 +199,7 @@ class Cluster:
         live = self._objects.get(key)
         for name, fresh in (("uid", str(uuid.uuid4())), ("creationTimestamp", CREATED)):
             metadata[name] = live["metadata"][name] if live is not None else fresh
-        for admit in (_validate, *self.admissions):
+        for admit in (_default, _validate, *self.admissions):
             admit(self, key.resource, made)
         if live is not None and _without_version(live) == _without_version(made):
             return copy.deepcopy(live)
@@ -238,6 +238,11 @@ def _without_version(one: Object) -> Object:
         if name not in {"resourceVersion", "generation"}
     }
     return {**one, "metadata": metadata}
+
+
+def _default(_cluster: Cluster, resource: Resource, made: Object) -> None:
+    if resource.kind in {"DaemonSet", "StatefulSet"}:
+        made.setdefault("spec", {}).setdefault("updateStrategy", {"type": "RollingUpdate"})
 
 
 def _validate(_cluster: Cluster, resource: Resource, made: Object) -> None:

@@ -72,7 +72,7 @@ def found_by(guard: Guard, number: int) -> str:
     if name != "recovery":
         return name
     state = recover(guard)
-    generations = state.documents.manifests
+    generations = [*state.documents.manifests]
     if not state.documents.is_whole or generations not in (
         MANIFESTS[:number],
         MANIFESTS[: number + 1],

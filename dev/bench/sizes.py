@@ -34,7 +34,7 @@ _COMMANDS = ("set", "verify", "verify again", "set again")
 # The goal for the largest number; for memory the goal is for a thousand policies.
 _SECONDS, _MEMORY = "5 s", "120 MiB"
 _WITH_MEMORY = 1_000
-_CONNECTIONS, _AT_ONCE = 64, 8
+_CONNECTIONS, _AT_ONCE = 64, 4
 # What the first certificates fill, such as caches, is not growth.
 _WARM_UP_PART = 4
 

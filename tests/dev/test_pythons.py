@@ -1,0 +1,36 @@
+"""Which interpreters `./doitw pythons` takes, and that a failure is told by the version."""
+
+from pathlib import Path
+
+import pytest
+
+from dev import pythons
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the commands that were run; uv has no Python 3.14, and tests fail under 3.13."""
+    seen: list[list[str]] = []
+
+    def run(command: list[str], environment: dict[str, str] | None = None) -> bool:
+        del environment
+        seen.append(command)
+        return command[-1] != "3.14" and not ("pytest" in command and "pythons/3.13/" in command[0])
+
+    monkeypatch.setattr(pythons, "_runs", run)
+    monkeypatch.setattr(pythons, "_from_debian", lambda version, _uv: Path(f"/debian/{version}"))
+    return seen
+
+
+def test_what_uv_has_not_is_taken_from_debian(commands: list[list[str]]) -> None:
+    pythons.run_pythons(["3.12", "3.14"])
+
+    assert [each[-1] for each in commands if "venv" in each] == ["3.12", "3.14", "/debian/3.14"]
+    assert len([each for each in commands if "pytest" in each]) == 2
+
+
+def test_all_versions_are_tried_and_those_that_fail_are_named(commands: list[list[str]]) -> None:
+    with pytest.raises(pythons.PythonsFailed, match=r"^3\.13 failed$"):
+        pythons.run_pythons()
+
+    assert len([each for each in commands if "pytest" in each]) == len(pythons.VERSIONS)

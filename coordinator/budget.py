@@ -35,8 +35,9 @@ class _Waiting(NamedTuple):
 class Budget:
     """What all calls of one kind hold together, at most `most`; one alone may hold more.
 
-    patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that, waiting: how many do, of one
-    address half of that. calls: the most of one connection.
+    patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that, waiting:
+    how many do, of one address half of that; who is behind them in turn is refused, also who came sooner. calls: the most of one
+    connection.
     """
 
     def __init__(
@@ -71,6 +72,9 @@ class Budget:
         with self._freed:
             me = _Waiting(address, next(self._numbers))
             self._asking.append(me)
+            if len(self._asking) > self._most_waiting:
+                # Whoever is behind it may have to give up.
+                self._freed.notify_all()
             try:
                 if not self._wait(me, size) or self._calls[connection] >= self._most_calls:
                     return None
@@ -108,13 +112,16 @@ class Budget:
             self._freed.wait(min(left, self._patience_s))
         return True
 
+    def _turn(self, each: _Waiting) -> tuple[float, int]:
+        """Return when it is somebody's turn: who was served longest ago is first, whenever the others came."""
+        return self._served.get(each.address, -math.inf), each.number
+
     def _is_next(self, me: _Waiting) -> bool:
-        return me is min(
-            self._asking, key=lambda each: (self._served.get(each.address, -math.inf), each.number)
-        )
+        return me is min(self._asking, key=self._turn)
 
     def _may_wait(self, me: _Waiting) -> bool:
-        before = [each for each in self._asking if each.number < me.number]
+        mine = self._turn(me)
+        before = [each for each in self._asking if self._turn(each) < mine]
         own = sum(each.address == me.address for each in before)
         return len(before) < self._most_waiting and own < self._most_waiting // 2
 

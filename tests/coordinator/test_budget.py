@@ -149,3 +149,37 @@ def test_who_was_served_longest_ago_is_next() -> None:
         thread.join(20)
 
     assert served == ["b", "a", "a"]
+
+
+def test_who_was_served_lately_gives_way_in_a_full_line_to_who_was_not() -> None:
+    """Two addresses once kept everybody else out: they filled the line, and took turns."""
+    budget = Budget(4, patience_s=60, wait_s=60, waiting=2)
+    held = [budget.take(each, 2, lambda: None) for each in ("a", "b")]
+    begun = threading.Semaphore(0)
+
+    class Told(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            begun.release()
+            return super().wait(timeout)
+
+    budget._freed = Told()
+    served: dict[str, Holder | None] = {}
+
+    def ask(address: str) -> None:
+        served[address] = budget.take(address, 2, lambda: None)
+
+    threads = {each: threading.Thread(target=ask, args=(each,)) for each in ("a", "b", "c")}
+    for thread in threads.values():
+        thread.start()
+        assert begun.acquire(timeout=20)
+
+    threads["b"].join(20)
+    assert served == {"b": None}
+    for holder in held:
+        assert holder is not None
+        budget.leave(holder)
+    for thread in threads.values():
+        thread.join(20)
+
+    assert served["c"] is not None
+    assert served["a"] is not None

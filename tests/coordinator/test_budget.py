@@ -17,6 +17,19 @@ class Clock:
         return self.now
 
 
+class Told(threading.Condition):
+    """Tells how many have begun to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Tell, and wait."""
+        self.begun.release()
+        return super().wait(timeout)
+
+
 def make(clock: Clock, **options: float) -> Budget:
     # Nobody waits, unless a test says so.
     given = {"wait_s": 0.0, "patience_s": 5.0, **options}
@@ -77,17 +90,10 @@ def test_few_wait_and_of_one_address_fewer() -> None:
     budget = Budget(4, waiting=2, patience_s=60, wait_s=60)
     first = budget.take("a", 4, lambda: None)
     assert first is not None
-    begun = threading.Semaphore(0)
-
-    class Told(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            begun.release()
-            return super().wait(timeout)
-
-    budget._freed = Told()
+    budget._freed = told = Told()
     waits = threading.Thread(target=lambda: budget.take("a", 4, lambda: None))
     waits.start()
-    assert begun.acquire(timeout=20)
+    assert told.begun.acquire(timeout=20)
 
     assert budget.take("a", 4, lambda: None) is None
 
@@ -124,14 +130,7 @@ def test_who_was_served_longest_ago_is_next() -> None:
     first = budget.take("a", 4, lambda: None)
     assert first is not None
     served: list[str] = []
-    begun = threading.Semaphore(0)
-
-    class Told(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            begun.release()
-            return super().wait(timeout)
-
-    budget._freed = Told()
+    budget._freed = told = Told()
 
     def ask(address: str) -> None:
         holder = budget.take(address, 4, lambda: None)
@@ -142,7 +141,7 @@ def test_who_was_served_longest_ago_is_next() -> None:
     threads = [threading.Thread(target=ask, args=(each,)) for each in ("a", "a", "b")]
     for thread in threads:
         thread.start()
-        assert begun.acquire(timeout=20)
+        assert told.begun.acquire(timeout=20)
 
     budget.leave(first)
     for thread in threads:

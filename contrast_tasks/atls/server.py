@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.atls.certificate import new_key
 from contrast_tasks.atls.registry import Registry, RequireIdentity
+from contrast_tasks.atls.room import FairQueue, network_of
 from contrast_tasks.atls.service import Limits, Service
 from contrast_tasks.atls.session import ServerSession
 from contrast_tasks.atls.terminator import Terminator
@@ -124,7 +125,9 @@ def serve(
     workers = ThreadPoolExecutor(limits.calls, thread_name_prefix="atls-rpc")
     try:
         grpc_server = grpc.server(
-            workers, interceptors=[RequireIdentity(registry)], options=options
+            _FairWorkers(workers, registry),
+            interceptors=[RequireIdentity(registry)],
+            options=options,
         )
         handlers(grpc_server, registry)
         grpc_server.add_insecure_port(f"unix:{folder / _SOCKET_NAME}")
@@ -154,6 +157,28 @@ def serve(
             on_refused=on_refused,
         ),
     )
+
+
+class _FairWorkers(Executor):
+    """Runs the calls of one address after the other: hundreds of one would else come before everybody's."""
+
+    def __init__(self, workers: ThreadPoolExecutor, registry: Registry) -> None:
+        self._queue = FairQueue(workers)
+        self._registry = registry
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Return the future result of a call."""
+        return self._queue.submit(self._address(args), partial(fn, *args, **kwargs))
+
+    def _address(self, arguments: tuple[Any, ...]) -> str:
+        """Return whose call it is, "" if that cannot be told; an error would end gRPC's own thread.
+
+        gRPC has the name of the connection in the event of the call, which is among the arguments of what it submits.
+        """
+        event = next((each for each in arguments if hasattr(each, "call_details")), None)
+        name: object = event.call.peer() if event is not None else ""
+        identity = self._registry.find(name.decode() if isinstance(name, bytes) else str(name))
+        return "" if identity is None else network_of(identity.address or "")
 
 
 def _bind(host: str, port: int) -> socket.socket:

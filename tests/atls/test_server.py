@@ -15,10 +15,12 @@ from typing import Any
 import grpc
 import pytest
 
+import contrast_tasks.atls.server
 from contrast_tasks.atls.certificate import new_key, spki_der
 from contrast_tasks.atls.client import AtlsChannel, connect
 from contrast_tasks.atls.errors import HandshakeFailed
 from contrast_tasks.atls.registry import Registry
+from contrast_tasks.atls.room import FairQueue
 from contrast_tasks.atls.server import AtlsServer, serve
 from contrast_tasks.atls.service import Limits
 from contrast_tasks.atls.session import ServerSession
@@ -129,6 +131,46 @@ def test_a_message_of_20_mb_passes_both_ways() -> None:
         answer: bytes = peer.channel.stream_unary("/test.Echo/Join")(iter([content]), timeout=60)
 
     assert answer == content
+
+
+def test_calls_of_one_address_wait_for_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, gate = threading.Semaphore(0), threading.Event()
+    order: list[bytes] = []
+
+    class Told(FairQueue):
+        def submit(self, address: str, call: Any) -> Any:
+            future = super().submit(address, call)
+            asked.release()
+            return future
+
+    def answer(request: bytes, _context: Any) -> bytes:
+        assert gate.wait(20)
+        order.append(request)
+        return request
+
+    def register(server: grpc.Server, _registry: Registry) -> None:
+        handlers = {"Say": grpc.unary_unary_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("test.Echo", handlers),)
+        )
+
+    monkeypatch.setattr(contrast_tasks.atls.server, "FairQueue", Told)
+    one_thread = Limits(calls=1)
+    arguments = {"issuer": FakeIssuer(), "clock": clock, "limits": one_thread}
+    with serve(register, listen=("127.0.0.1", 0), key=SERVER_KEY, **arguments) as server:  # type: ignore[arg-type]  # of several types
+        with monkeypatch.context() as elsewhere:
+            create = partial(socket.create_connection, source_address=("127.0.0.2", 0))
+            elsewhere.setattr(socket, "create_connection", create)
+            greedy = dial(server, issuer=None)
+        with greedy, dial(server, issuer=None) as modest:
+            calls = []
+            for peer, text in ((greedy, b"1"), (greedy, b"2"), (greedy, b"3"), (modest, b"other")):
+                calls.append(peer.channel.unary_unary(SAY).future(text, timeout=20))
+                assert asked.acquire(timeout=20)
+            gate.set()
+            assert [call.result() for call in calls] == [b"1", b"2", b"3", b"other"]
+
+    assert order == [b"1", b"2", b"other", b"3"]
 
 
 def test_many_calls_at_a_time_share_one_connection() -> None:

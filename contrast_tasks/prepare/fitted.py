@@ -94,12 +94,14 @@ def split_empty_dirs(obj: Mapping[str, Any]) -> None:
     volume that is mounted as a whole too, or whose parts lie in each other, stays as it is, and is reported.
     """
     spec = workloads.pod_spec(obj)
-    decrypted = {name for _, name in workloads.secure_pvs(workloads.annotations(obj)) or ()}
+    # Of a claim template's name there is the claim, whatever volume the pod has.
+    others = {name for _, name in workloads.secure_pvs(workloads.annotations(obj)) or ()}
+    others.update(workloads.claim_modes(obj))
     volumes = [each for _, each in mappings_at(spec, "volumes")]
     names = {str(each.get("name")) for each in volumes}
     for volume in volumes:
         name = str(volume.get("name"))
-        if kind_of(volume) != "emptyDir" or name in decrypted:
+        if kind_of(volume) != "emptyDir" or name in others:
             continue
         mounts = [
             mount

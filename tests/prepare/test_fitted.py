@@ -224,13 +224,21 @@ def test_parts_of_an_empty_dir_become_volumes(
     ]
 
 
-def test_a_configured_part_and_a_decrypted_volume_stay_as_they_are() -> None:
-    obj = yaml.safe_load(
-        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n"
-        "  annotations: {contrast.edgeless.systems/secure-pv: 'data:plain'}\n"
+@pytest.mark.parametrize(
+    "more",
+    [
+        "metadata: {annotations: {contrast.edgeless.systems/secure-pv: 'data:plain'}}",
+        # Kubernetes API reference, StatefulSetSpec: a claim template comes before a volume of the same name.
+        "spec: {volumeClaimTemplates: [{metadata: {name: plain}}]}",
+    ],
+)
+def test_parts_of_what_is_no_empty_dir_in_the_end_stay_as_they_are(more: str) -> None:
+    obj = yaml.safe_load(f"apiVersion: apps/v1\nkind: StatefulSet\n{more}")
+    obj.setdefault("spec", {})["template"] = yaml.safe_load(
         "spec:\n  volumes: [{name: plain, emptyDir: {}}, {name: c, configMap: {name: c}}]\n"
         "  containers:\n  - name: a\n    volumeMounts:\n"
-        "    - {name: plain, mountPath: /a, subPath: x}\n    - {name: c, mountPath: /b, subPath: y}\n"
+        "    - {name: plain, mountPath: /a, subPath: x}\n    - {name: plain, mountPath: /c, subPath: z}\n"
+        "    - {name: c, mountPath: /b, subPath: y}\n"
     )
     before = json.loads(json.dumps(obj))
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -71,11 +72,15 @@ def _extra(record: logging.LogRecord) -> dict[str, object]:
 
 
 class LineHandler(logging.Handler):
-    """Writes each record as a whole by one call, so threads need not wait for each other; `descriptor`: where to."""
+    """Writes each record as a whole; `descriptor`: where to. Threads wait for each other's writes, not for their formatting.
+
+    A pipe that is full takes long lines in pieces, between which it would take those of others.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
+        self._writing = threading.Lock()
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write a record that the filters let through, without the lock of other handlers."""
@@ -87,7 +92,11 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
         try:
-            os.write(self._descriptor, (self.format(record) + "\n").encode())
+            # A traceback may have what is no text.
+            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            with self._writing:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
         except Exception:  # noqa: BLE001  # as any handler: what is logged must not fail for the log
             self.handleError(record)
 

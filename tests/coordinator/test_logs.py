@@ -1,11 +1,13 @@
 import json
 import logging
+import os
 import sys
+import threading
 
 import pytest
 
 from contrast_tasks.errors import SettingsError
-from coordinator.logs import JsonFormatter, TextFormatter, configure
+from coordinator.logs import JsonFormatter, LineHandler, TextFormatter, configure
 
 
 def test_a_record_is_one_json_line_with_its_extra_fields() -> None:
@@ -104,3 +106,24 @@ def test_records_go_to_stderr_in_the_chosen_form(capfd: pytest.CaptureFixture[st
         "CONTRAST_LOG_SUBSYSTEMS is set, and nothing reads a variable of this name"
     )
     assert shown.endswith("WARNING coordinator: shown")
+
+
+def test_long_lines_of_several_threads_stay_whole_in_a_pipe_that_is_full() -> None:
+    """A pipe holds 64 KiB, and keeps together what has 4 KiB. Source: pipe(7)."""
+    reads, writes = os.pipe()
+    handler = LineHandler(writes)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    wanted = [f"{letter}{'-' * 200_000}{letter}" for letter in "abcdefghijkl"]
+    threads = [
+        threading.Thread(target=handler.handle, args=(logging.makeLogRecord({"msg": text}),))
+        for text in wanted
+    ]
+    with os.fdopen(reads, encoding="ascii", buffering=4096) as lines:
+        for thread in threads:
+            thread.start()
+        found = [next(lines).rstrip() for _ in wanted]
+        for thread in threads:
+            thread.join(20)
+    os.close(writes)
+
+    assert sorted(found) == wanted

@@ -1,7 +1,8 @@
 """Calls that depend on their peers: a request that has not come whole, an answer that nobody reads, and what all of them may take.
 
 On the wire a call with one request looks like a stream of one. It is served as a stream, so that a thread asks for the request only
-once it has a place for that: calls whose requests never come would else keep all threads, and with them everybody out.
+once it has a place for that: calls whose requests never come would else keep all threads, and with them everybody out. A request
+that has no members is not asked for at all.
 """
 
 import math

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from contrast_tasks.api import ext_pb2 as ext_pb
 from contrast_tasks.api import meshapi, userapi
@@ -84,7 +84,7 @@ MakeValidators = Callable[[State], Validators]
 
 
 class Method(NamedTuple):
-    """One RPC: service and name as metrics show them, the parser of its requests, and its handler.
+    """One RPC: service and name as metrics show them, the type of its requests, and its handler.
 
     refused_as: the event of a refusal in the audit log, "" for none. weigh: about how many bytes an answer will have, for calls
     whose answers may be large. is_alone: requests take so much work that they are handled one after the other.
@@ -92,7 +92,7 @@ class Method(NamedTuple):
 
     service: str
     name: str
-    parse: Callable[[bytes], Any]
+    request: type[Message]
     handler: Handler
     refused_as: str = ""
     weigh: Callable[[Any, Guard], int] | None = None
@@ -116,18 +116,18 @@ def user_methods() -> tuple[Method, ...]:
         Method(
             service,
             "SetManifest",
-            user_pb.SetManifestRequest.FromString,
+            user_pb.SetManifestRequest,
             set_manifest,
             "set-refused",
         ),
         Method(
             service,
             "GetManifests",
-            user_pb.GetManifestsRequest.FromString,
+            user_pb.GetManifestsRequest,
             get_manifests,
             weigh=manifests_size,
         ),
-        Method(service, "Recover", user_pb.RecoverRequest.FromString, recover, "recover-refused"),
+        Method(service, "Recover", user_pb.RecoverRequest, recover, "recover-refused"),
     )
 
 
@@ -135,30 +135,30 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
     """Return the methods that the reference product does not have, served beside the user API."""
     service = userapi.EXTENSION
     status = partial(get_status, peers=peers)
-    packed = ext_pb.PackedManifest.FromString
+    packed = ext_pb.PackedManifest
     return (
         Method(
             service,
             "GetSeedShares",
-            ext_pb.GetSeedSharesRequest.FromString,
+            ext_pb.GetSeedSharesRequest,
             get_seed_shares,
             "seed-shares-refused",
         ),
-        Method(service, "GetStatus", ext_pb.GetStatusRequest.FromString, status),
-        Method(service, "PlanManifest", user_pb.SetManifestRequest.FromString, plan_manifest),
+        Method(service, "GetStatus", ext_pb.GetStatusRequest, status),
+        Method(service, "PlanManifest", user_pb.SetManifestRequest, plan_manifest),
         Method(service, "SetPacked", packed, set_packed, "set-refused", is_alone=True),
         Method(service, "PlanPacked", packed, plan_packed, is_alone=True),
         Method(
             service,
             "GetPacked",
-            ext_pb.GetPackedRequest.FromString,
+            ext_pb.GetPackedRequest,
             get_packed,
             weigh=packed_size,
         ),
         Method(
             service,
             "GetAuditLog",
-            ext_pb.GetAuditLogRequest.FromString,
+            ext_pb.GetAuditLogRequest,
             get_audit_log,
             "audit-refused",
         ),
@@ -170,12 +170,12 @@ def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method,
 
     with_address: certificates are for the caller's address too.
     """
-    parse = mesh_pb.NewMeshCertRequest.FromString
+    request = mesh_pb.NewMeshCertRequest
     handler = partial(new_mesh_cert, claims=claims, with_address=with_address)
     service = meshapi.SERVICES[0]
     return (
-        Method(service, "NewMeshCert", parse, handler),
-        Method(service, "Recover", mesh_pb.RecoverRequest.FromString, recover_peer, "keys-refused"),
+        Method(service, "NewMeshCert", request, handler),
+        Method(service, "Recover", mesh_pb.RecoverRequest, recover_peer, "keys-refused"),
     )
 
 
@@ -335,7 +335,9 @@ def _answer(
     _log.info("%s called", method.name)
     refusal = None
     try:
-        content = read_request(api.reading, requests, identity, context)
+        content = b""
+        if method.request.DESCRIPTOR.fields:  # nobody waits for a request without members
+            content = read_request(api.reading, requests, identity, context)
         size = LARGE_AT_ONCE_BYTES if method.is_alone else len(content)
         with held_request(shared.requests, size, identity):
             message = _parse(method, content)
@@ -384,7 +386,7 @@ def _note_refusal(guard: Guard, event: str, identity: PeerIdentity, refusal: Ref
 def _parse(method: Method, request: bytes) -> Any:
     # gRPC's own deserializer would log a traceback for every malformed request.
     try:
-        return method.parse(request)
+        return method.request.FromString(request)
     except DecodeError as err:
         raise Refusal(REASON_ARGUMENT, "the request is malformed") from err
 

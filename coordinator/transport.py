@@ -113,13 +113,7 @@ def user_methods() -> tuple[Method, ...]:
     """Return the methods of the user API."""
     service = userapi.SERVICES[0]
     return (
-        Method(
-            service,
-            "SetManifest",
-            user_pb.SetManifestRequest,
-            set_manifest,
-            "set-refused",
-        ),
+        Method(service, "SetManifest", user_pb.SetManifestRequest, set_manifest, "set-refused"),
         Method(
             service,
             "GetManifests",
@@ -148,20 +142,8 @@ def extension_methods(peers: PeerCount) -> tuple[Method, ...]:
         Method(service, "PlanManifest", user_pb.SetManifestRequest, plan_manifest),
         Method(service, "SetPacked", packed, set_packed, "set-refused", is_alone=True),
         Method(service, "PlanPacked", packed, plan_packed, is_alone=True),
-        Method(
-            service,
-            "GetPacked",
-            ext_pb.GetPackedRequest,
-            get_packed,
-            weigh=packed_size,
-        ),
-        Method(
-            service,
-            "GetAuditLog",
-            ext_pb.GetAuditLogRequest,
-            get_audit_log,
-            "audit-refused",
-        ),
+        Method(service, "GetPacked", ext_pb.GetPackedRequest, get_packed, weigh=packed_size),
+        Method(service, "GetAuditLog", ext_pb.GetAuditLogRequest, get_audit_log, "audit-refused"),
     )
 
 
@@ -170,11 +152,10 @@ def mesh_methods(claims: Claims, *, with_address: bool = False) -> tuple[Method,
 
     with_address: certificates are for the caller's address too.
     """
-    request = mesh_pb.NewMeshCertRequest
     handler = partial(new_mesh_cert, claims=claims, with_address=with_address)
     service = meshapi.SERVICES[0]
     return (
-        Method(service, "NewMeshCert", request, handler),
+        Method(service, "NewMeshCert", mesh_pb.NewMeshCertRequest, handler),
         Method(service, "Recover", mesh_pb.RecoverRequest, recover_peer, "keys-refused"),
     )
 

@@ -89,8 +89,6 @@ def run_kubectl(arguments: Sequence[str], content: str = "", on_line: OnLine = u
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
-                errors="replace",
             )
         except FileNotFoundError as err:
             raise ClusterError(
@@ -112,7 +110,7 @@ def run_kubectl(arguments: Sequence[str], content: str = "", on_line: OnLine = u
 
 
 def _talk(
-    process: "subprocess.Popen[str]", content: str, on_line: OnLine, limit_s: int
+    process: "subprocess.Popen[bytes]", content: str, on_line: OnLine, limit_s: int
 ) -> tuple[str, bool]:
     """Return what a process prints until it ends, and whether it was killed after limit_s seconds."""
     late = Event()
@@ -128,9 +126,10 @@ def _talk(
         feeder.start()
         timer.start()
         try:
-            for line in process.stdout or ():
-                lines.append(line)
-                on_line(line)
+            # A carriage return ends no line: logs of pods have them, behind the place that begins a line.
+            for found in process.stdout or ():
+                lines.append(found.decode(errors="replace"))
+                on_line(lines[-1])
         except BaseException:
             process.kill()
             raise
@@ -140,10 +139,10 @@ def _talk(
     return "".join(lines), late.is_set()
 
 
-def _feed(stdin: IO[str], content: str) -> None:
+def _feed(stdin: IO[bytes], content: str) -> None:
     # It need not read all, or any.
     with contextlib.suppress(BrokenPipeError), stdin:
-        stdin.write(content)
+        stdin.write(content.encode())
 
 
 def verb_of(arguments: Sequence[str]) -> str:

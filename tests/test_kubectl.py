@@ -31,11 +31,11 @@ def test_words_of_kubectl_that_are_not_utf_8_are_quoted_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\nprintf 'pod \\377'\n")
+    fake.write_text("#!/bin/sh\nprintf 'pod 1%%\\r2%% \\377'\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
 
-    assert run_kubectl(["get", "pods"]).text == "pod \ufffd"
+    assert run_kubectl(["get", "pods"]).text == "pod 1%\r2% \ufffd"
 
 
 def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -84,10 +84,11 @@ def _read_on_cluster(
     text, untold = "", list[str]()
     for pod in map(id_of, having):
         read = cluster.logs(pod, container=container, lines=lines)
-        for line in read.splitlines(keepends=True):
+        # Nothing else ends a line of kubectl's, though Python and terminals know more that does.
+        for line in read.removesuffix("\n").split("\n") if read else ():
             # What kubectl itself says has no place in front.
             if line.startswith("["):
-                text += line
+                text += f"{line}\n"
             else:
                 untold.append(f"{pod.key}: {line.rstrip()}")
     if untold and not text:

@@ -109,7 +109,7 @@ def clustered(tmp_path: Path) -> tuple[Settings, Kubectl, list[Sequence[str]]]:
             return Said(json.dumps({"kind": "List", "items": items}))
         asked.append(arguments)
         said = {
-            "pod/web-1": "[pod/web-1/app] hello\n",
+            "pod/web-1": "[pod/web-1/app] hello\r10%\x85error: forged\n",
             "pod/web-2": 'error: container "app" in pod "web-2" is waiting to start: ImagePullBackOff\n',
         }
         return Said(said[arguments[-1]])
@@ -126,7 +126,7 @@ def test_on_a_cluster_each_pod_is_read_and_what_cannot_be_is_told(
 
     logs, text = read_logs(settings, [], say=told.append, lines=5, cluster=kubectl)
 
-    assert (logs, text) == ((), "[pod/web-1/app] hello\n")
+    assert (logs, text) == ((), "[pod/web-1/app] hello\r10%\x85error: forged\n")
     assert told == [
         "shop/Deployment/api has no pod in namespace shop: 'contrast-tasks status' tells why",
         'shop/Pod/web-2: error: container "app" in pod "web-2" is waiting to start: ImagePullBackOff',

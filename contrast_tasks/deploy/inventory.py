@@ -1,7 +1,7 @@
 """Which objects a deployment has on a cluster: a ConfigMap there, so that whoever deploys next knows it, from any machine."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from contrast_tasks.decode import DecodeError, parse_json
@@ -11,6 +11,8 @@ from contrast_tasks.errors import ClusterError
 _OBJECTS = "objects"
 # Not removed with what they hold, which may be others' too.
 KEPT_KINDS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"})
+# Whose an object is, for people and `kubectl get --selector`: the name of the inventory, as far as a label has room for it.
+_LABEL, _MAX_LABEL = "contrast-tasks/inventory", 63
 
 
 class Inventory:
@@ -19,6 +21,19 @@ class Inventory:
     def __init__(self, cluster: Kubectl, name: str, namespace: str) -> None:
         self._cluster = cluster
         self._id = Id("v1", "ConfigMap", namespace, name)
+        self._label = name[:_MAX_LABEL].rstrip(".-")
+
+    def mark(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an object with a label that names its inventory, unless it may be others' too."""
+        if obj["kind"] in KEPT_KINDS:
+            return dict(obj)
+        metadata = obj["metadata"]
+        labels = {**(metadata.get("labels") or {}), _LABEL: self._label}
+        return {**obj, "metadata": {**metadata, "labels": labels}}
+
+    def marks(self, obj: Mapping[str, Any]) -> bool:
+        """Return whether an object has that label."""
+        return (obj["metadata"].get("labels") or {}).get(_LABEL) == self._label
 
     def read(self) -> frozenset[Id]:
         """Return the objects that were deployed; none before the first deploy. Raises ClusterError."""

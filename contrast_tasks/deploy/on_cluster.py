@@ -5,12 +5,13 @@ namespaces and definitions of kinds have to be there before what lies in them, s
 """
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from contrast_tasks.annotations import ROLE_COORDINATOR
 from contrast_tasks.decode import Json
 from contrast_tasks.deploy.classes import refuse_absent_classes
-from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl
+from contrast_tasks.deploy.cluster import ROLLED_OUT, Id, Kubectl, id_of
 from contrast_tasks.deploy.drift import drift
 from contrast_tasks.deploy.inventory import KEPT_KINDS, Inventory
 from contrast_tasks.deploy.pullable import refuse_unpushed
@@ -64,12 +65,13 @@ def deploy(
     inventory = Inventory(cluster, settings.cluster.inventory, place.namespace)
     before = inventory.read()
     named = {id_in(item, place): item for item in objects if not item.has_generated_name}
+    bodies = {each: inventory.mark(item.obj) for each, item in named.items()}
     first = [each for each in named if each.kind in _FIRST]
     rest = sorted((each for each in named if each.kind not in _FIRST), key=_order)
     new_places = _absent_places(cluster, first)
     live = cluster.get(first)
     ready = [each for each in rest if not _lies_in(each, named[each], new_places)]
-    steps = _Steps(cluster, named, take_over=take_over, watch=watch)
+    steps = _Steps(cluster, bodies, take_over=take_over, watch=watch)
     steps.attempt([*first, *ready])
     steps.apply(first)
     new_kinds = [each.name for each in first if each.kind == _DEFINITION and each not in live]
@@ -83,7 +85,7 @@ def deploy(
     live |= cluster.get(rest)
     steps.apply(rest)
     created = [item.key for item in objects if item.has_generated_name]
-    cluster.create([item.obj for item in objects if item.has_generated_name])
+    cluster.create([inventory.mark(item.obj) for item in objects if item.has_generated_name])
     after = cluster.get([*first, *rest])
     if take_over and (added := _without_additions(named, after)):
         cluster.replace(added)
@@ -108,10 +110,10 @@ class _Steps:
     """Applies objects, and tells after an error which are applied and which are not. applied: so far."""
 
     def __init__(
-        self, cluster: Kubectl, named: dict[Id, Annotated], *, take_over: bool, watch: Watch
+        self, cluster: Kubectl, bodies: dict[Id, dict[str, Any]], *, take_over: bool, watch: Watch
     ) -> None:
         self._cluster = cluster
-        self._named = named
+        self._bodies = bodies
         self._take_over = take_over
         self._watch = watch
         self.applied: list[Id] = []
@@ -124,7 +126,7 @@ class _Steps:
             raise ClusterError(f"{err}\napplied: {self._told()}", hint=err.hint) from err
 
     def _run(self, wanted: Sequence[Id], *, is_trial: bool) -> None:
-        bodies = [dict(self._named[each].obj) for each in wanted]
+        bodies = [self._bodies[each] for each in wanted]
         self._cluster.apply(bodies, take_over=self._take_over, is_trial=is_trial, watch=self._watch)
 
     def _told(self) -> str:
@@ -137,7 +139,7 @@ class _Steps:
         except KubectlFailed as err:
             done = {line.split()[0].lower() for line in err.text.splitlines() if line.strip()}
             self.applied += [each for each in wanted if _kubectl_name(each) in done]
-            rest = [each.key for each in self._named if each not in self.applied]
+            rest = [each.key for each in self._bodies if each not in self.applied]
             raise ClusterError(
                 f"{err}\napplied: {self._told()}\nnot applied: {', '.join(rest)}",
                 hint=err.hint
@@ -192,7 +194,8 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
         # By the same manager as deploy, whose next apply would meet a conflict otherwise.
         cluster.apply([_without_pods(live[each])], take_over=True)
         say(f"{each.key} has no replicas now; its history stays, 'stop --all' removes it")
-    gone = sorted(set(live) - kept)
+    places = {place.namespace, *(each.namespace for each in live if each.namespace)}
+    gone = sorted({*live, *_with_generated_names(inventory, cluster, places, say)} - kept)
     cluster.delete(gone)
     for each in gone:
         say(f"removed {each.key}")
@@ -204,6 +207,21 @@ def stop(settings: Settings, cluster: Kubectl, *, say: Say, everything: bool) ->
     else:
         inventory.remove()
     return bool(gone or running)
+
+
+def _with_generated_names(
+    inventory: Inventory, cluster: Kubectl, namespaces: Collection[str], say: Say
+) -> list[Id]:
+    """Return the objects that were created, not applied: the inventory does not know their names."""
+    found = []
+    for kind, namespace in product(("Job", "Pod"), sorted(namespaces)):
+        try:
+            items = cluster.all_of(kind, namespace)
+        except KubectlFailed as err:
+            say(f"{kind}s with generated names were not looked for in {namespace}: {err}")
+            continue
+        found += [id_of(item) for item in items if inventory.marks(item.value)]
+    return found
 
 
 def _order(each: Id) -> tuple[bool, bool]:

@@ -81,6 +81,13 @@ spec:
 """
 
 
+JOB_SPEC = {
+    "template": {
+        "spec": {"containers": [{"name": "mine", "image": "mine"}], "restartPolicy": "Never"}
+    }
+}
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedProcessor:
     return SimulatedProcessor.load_or_create(tmp_path_factory.mktemp("cluster") / "processor")
@@ -132,6 +139,10 @@ def test_a_first_deploy_says_where_it_goes_and_what_it_created(
     assert said[1:] == [f"created {key}" for key in done.started]
     assert names(server, "Deployment") == ["web"]
     assert names(server, "ConfigMap") == ["contrast-tasks"]
+    web = server.cluster.get(Key(kind("Deployment"), "default", "web"))
+    assert web["metadata"]["labels"]["contrast-tasks/inventory"] == "contrast-tasks"
+    # A label there would replace the pods.
+    assert "contrast-tasks/inventory" not in web["spec"]["template"]["metadata"]["labels"]
 
 
 def test_a_second_deploy_changes_nothing(
@@ -293,6 +304,9 @@ def test_jobs_whose_names_the_server_completes_are_made_each_time(
 
     assert len(names(server, "Job")) == 2
     assert "created Job/nightly-" in said
+    server.cluster.create(kind("Job"), "default", {"metadata": {"name": "mine"}, "spec": JOB_SPEC})
+    assert run_stop(settings(project), say=said.append, cluster=cluster)
+    assert names(server, "Job") == ["mine"]
 
 
 def test_stop_removes_what_was_deployed_but_the_coordinators_history(

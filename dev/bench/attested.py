@@ -1,7 +1,4 @@
-"""The Coordinator under load: handshakes, certificates, memory, and how long it is away when it is killed.
-
-CONTRAST_BENCH_CERTIFICATES is how many certificates are issued before its memory is looked at again, 10,000 by default.
-"""
+"""The Coordinator under load: handshakes, certificates, and how long it is away when it is killed; its memory is in `sizes`."""
 
 import hashlib
 import itertools
@@ -30,7 +27,6 @@ from contrast_tasks.manifest.codec import render_manifest
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.manifest.reference_values import defaults_for
 from contrast_tasks.releases.choose import newest_with
-from contrast_tasks.variables import BENCH_CERTIFICATES
 from dev.bench.timing import Measured, environment, python
 from dev.checkout import ROOT
 from tests.fakes.flood import CONNECTIONS, flood
@@ -39,8 +35,7 @@ _POLICIES = (b"package agent_policy # coordinator\n", b"package agent_policy # w
 _HASHES = tuple(hashlib.sha256(policy).hexdigest() for policy in _POLICIES)
 _SECONDS = 3.0
 _CLIENTS = 64
-_WARM_UP = 500
-_CERTIFICATES = int(os.environ.get(BENCH_CERTIFICATES, "10000"))
+_WARM_UP, _CERTIFICATES = 500, 2_000
 
 
 class Running(NamedTuple):
@@ -158,16 +153,11 @@ def _measure_crowd(call: Callable[[], None]) -> Iterator[Measured]:
 
 
 def _measure_kept(dial: Callable[[], AtlsChannel], running: Running) -> Iterator[Measured]:
-    """Yield the memory of idle connections, certificates over them, and the memory after many of those."""
-    before = running.memory_kib()
+    """Yield how fast certificates are issued over connections that are kept."""
     with ExitStack() as stack:
         channels = [stack.enter_context(dial()).channel for _ in range(_CLIENTS)]
-        for channel in channels:
-            meshapi.new_mesh_cert(channel, 30)
-        idle = (running.memory_kib() - before) / _CLIENTS
-        yield Measured(name="memory of an idle connection", value=idle, unit="KiB")
         _ask_over(channels, _WARM_UP)
-        warm, spent_s, began = running.memory_kib(), running.processor_s(), time.perf_counter()
+        spent_s, began = running.processor_s(), time.perf_counter()
         times = _ask_over(channels, _CERTIFICATES)
         took_s = time.perf_counter() - began
         per_core = len(times) / (running.processor_s() - spent_s)
@@ -179,14 +169,6 @@ def _measure_kept(dial: Callable[[], AtlsChannel], running: Running) -> Iterator
             budget="at least 350",
         )
         yield from _percentiles(f"{_CLIENTS} clients, kept", times, budget="100 ms")
-        after = running.memory_kib()
-        yield Measured(
-            name=f"memory after {len(times)} certificates",
-            value=after / 1024,
-            unit="MiB",
-            ratio=after / warm,
-            budget="1 x",
-        )
 
 
 def _measure_flood(honest: Sequence[Callable[[], None]], running: Running) -> Iterator[Measured]:

@@ -145,7 +145,7 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644, is_synced: bo
         raise
 
 
-class Room(NamedTuple):
+class WritableFolder(NamedTuple):
     """A folder that can be written, relative to a project; refusal: why it is not the usual one, None if it is."""
 
     folder: str
@@ -153,20 +153,20 @@ class Room(NamedTuple):
 
 
 @contextlib.contextmanager
-def room(root: Path, usual: str) -> Iterator[Room]:
+def writable_folder(root: Path, usual: str) -> Iterator[WritableFolder]:
     """Give the usual folder of a project, made if it is missing; where it cannot be written one that is removed afterwards.
 
     Raises OSError if there is no place for files at all.
     """
     refusal = _refusal(root / usual)
     if refusal is None:
-        yield Room(usual)
+        yield WritableFolder(usual)
         return
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="contrast-", dir=_place_for_files(refusal)) as name:
         # Paths of a project are relative to it.
-        yield Room(norm_path(os.path.realpath(name), os.path.realpath(root)), refusal)
+        yield WritableFolder(norm_path(os.path.realpath(name), os.path.realpath(root)), refusal)
 
 
 def _refusal(folder: Path) -> OSError | None:

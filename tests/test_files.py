@@ -17,8 +17,8 @@ from contrast_tasks.files import (
     norm_path,
     pretty_json,
     remove_empty_parents,
-    room,
     sha256_hex,
+    writable_folder,
     write_atomic,
 )
 
@@ -206,7 +206,7 @@ def test_there_is_room_where_something_can_be_written(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(files, "_MEMORY", tmp_path / "memory")
 
-    with room(root, "usual") as place:
+    with writable_folder(root, "usual") as place:
         inside = (root / place.folder).resolve()
         assert inside.is_dir()
         assert str(inside).startswith(str(tmp_path / wanted))
@@ -223,7 +223,7 @@ def test_without_any_room_the_usual_folder_is_named(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "usual"))
     monkeypatch.setattr(files, "_MEMORY", tmp_path / "nothing")
 
-    with pytest.raises(FileExistsError, match="usual"), room(tmp_path, "usual"):
+    with pytest.raises(FileExistsError, match="usual"), writable_folder(tmp_path, "usual"):
         pytest.fail("there is no room")
 
 

@@ -86,13 +86,13 @@ def _say_unlocked(report: Report, context: Context) -> None:
 def _lint(context: Context, flags: dict[str, Any], least: Severity) -> Report:
     """Check the sources, in a folder of its own where the project's cannot be written."""
     from contrast_tasks.cli.planned import open_apart
-    from contrast_tasks.files import room
+    from contrast_tasks.files import writable_folder
 
-    with room(context.root, STATE) as place:
+    with writable_folder(context.root, STATE) as place:
         if place.refusal is None:
             return _linted(context.workspace(**flags), least)
         apart = open_apart(context, flags, place)
-        report = _linted(apart.workspace, least, database=f"{place.folder}/doit.db")
+        report = _linted(apart.workspace, least, database=apart.database)
         return apart.as_usual(report, context.settings(**flags))
 
 

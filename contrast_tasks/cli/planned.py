@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from contrast_tasks.cli.context import Context
@@ -12,7 +13,7 @@ from contrast_tasks.settings.outputs import STATE
 from contrast_tasks.tasks.outcome import lacking, read_outcome
 
 if TYPE_CHECKING:
-    from contrast_tasks.files import Room
+    from contrast_tasks.files import WritableFolder
     from contrast_tasks.settings.model import Settings
     from contrast_tasks.steps.plan import Change, Difference
     from contrast_tasks.steps.project import Project
@@ -41,6 +42,13 @@ class Apart(NamedTuple):
     workspace: "Workspace"
     folder: str
 
+    @property
+    def database(self) -> str:
+        """Return the record of its tasks."""
+        from contrast_tasks.tasks.database import DATABASE
+
+        return f"{self.folder}/{PurePosixPath(DATABASE).name}"
+
     def as_usual(self, report: Report, usual: "Settings") -> Report:
         """Return a report in which each file of the folder has the name that it has in the project."""
         planned = self.workspace.project.settings
@@ -65,7 +73,7 @@ class Apart(NamedTuple):
         )
 
 
-def open_apart(context: Context, flags: Mapping[str, Any], place: "Room") -> Apart:
+def open_apart(context: Context, flags: Mapping[str, Any], place: "WritableFolder") -> Apart:
     """Open the project with its outputs in another folder; say so if that is not the usual one."""
     from contrast_tasks.steps.plan import copy_lock
     from contrast_tasks.tasks.workspace import open_workspace
@@ -83,17 +91,17 @@ def open_apart(context: Context, flags: Mapping[str, Any], place: "Room") -> Apa
 @contextmanager
 def plan_changes(context: Context, flags: Mapping[str, Any]) -> "Iterator[Planned]":
     """Generate beside the outputs that are there, and compare; what was generated is there as long as the context lasts."""
-    from contrast_tasks.files import room
+    from contrast_tasks.files import writable_folder
     from contrast_tasks.steps.plan import PLAN, differences
     from contrast_tasks.tasks.graph import generate_tasks
     from contrast_tasks.tasks.run import run_tasks, tasks_from
 
     now = context.workspace(**flags).project
-    with room(context.root, PLAN) as place:
+    with writable_folder(context.root, PLAN) as place:
         apart = open_apart(context, flags, place)
         workspace = apart.workspace
         tasks = tasks_from([("contrast", generate_tasks(workspace))])
-        reporter = run_tasks(tasks, ["manifest"], database=f"{place.folder}/doit.db").reporter
+        reporter = run_tasks(tasks, ["manifest"], database=apart.database).reporter
         if not reporter.errors:
             planned = workspace.project
             found = differences(now, planned)

@@ -18,7 +18,6 @@ from contrast_tasks.attestation.validators import validators_for
 from contrast_tasks.catalogue import LATER_RULES
 from contrast_tasks.manifest.codec import parse_manifest
 from contrast_tasks.packet_filter.deny import is_in_guest, lift_deny
-from coordinator.admission import answers_budget, requests_budget
 from coordinator.attest import Attestation
 from coordinator.extapi import PeerCount
 from coordinator.history import History
@@ -95,13 +94,7 @@ def run(options: Options, environ: Mapping[str, str], wait: Callable[[], object]
         _log.info("Incoming connections are let in", extra={"rules": lift_deny()})
     prepare(issuer, supply, wait_s=0)
     guard.audit.on_event = partial(_count_event, metrics)
-    context = Context(
-        guard=guard,
-        metrics=metrics,
-        peers=peers,
-        requests=requests_budget(),
-        answers=answers_budget(),
-    )
+    context = Context(guard=guard, metrics=metrics, peers=peers)
     started, stop = threading.Event(), threading.Event()
     watcher = threading.Thread(target=watch, args=(guard, stop), name="history-watch")
     probes = Probes(

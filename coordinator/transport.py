@@ -8,7 +8,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -39,10 +39,12 @@ from contrast_tasks.errors import ContrastError, EvidenceRejected
 from contrast_tasks.evidence_documents import Issuer
 from coordinator.admission import (
     LARGE_AT_ONCE_BYTES,
+    answers_budget,
     held_request,
     hold_answer,
     read_request,
     reading_budget,
+    requests_budget,
 )
 from coordinator.authorisation import actor_of
 from coordinator.budget import Budget
@@ -99,14 +101,15 @@ class Method(NamedTuple):
     is_alone: bool = False
 
 
-class Context(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
     """The objects that all methods of this process share. requests, answers: bytes in memory, as `coordinator.admission` bounds them."""
 
     guard: Guard
     metrics: Metrics
     peers: PeerCount
-    requests: Budget
-    answers: Budget
+    requests: Budget = field(default_factory=requests_budget)
+    answers: Budget = field(default_factory=answers_budget)
 
 
 def user_methods() -> tuple[Method, ...]:

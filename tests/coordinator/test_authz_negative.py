@@ -22,7 +22,6 @@ from contrast_tasks.attestation.validators import Validator, validators_for
 from contrast_tasks.errors import NotAuthorised
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.trusted_guests import GuestPolicy, ReferenceValues, SnpReference, SnpTcb
-from coordinator.admission import answers_budget, requests_budget
 from coordinator.extapi import PeerCount
 from coordinator.meshapi import new_mesh_cert
 from coordinator.metrics import Metrics
@@ -83,13 +82,7 @@ def put(
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: NOW
-    return Context(
-        guard=guard,
-        metrics=Metrics(),
-        peers=PeerCount(),
-        requests=requests_budget(),
-        answers=answers_budget(),
-    )
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount())
 
 
 def make_validators(state: State) -> tuple[Validator, ...]:

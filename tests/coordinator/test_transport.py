@@ -44,7 +44,6 @@ from contrast_tasks.errors import (
     UsageError,
 )
 from contrast_tasks.manifest.model import Manifest
-from coordinator.admission import answers_budget, requests_budget
 from coordinator.extapi import PeerCount
 from coordinator.metrics import MESH_FAILURES, Metrics
 from coordinator.state import Guard, State
@@ -83,13 +82,7 @@ def judged(error: EvidenceRejected, by: str) -> EvidenceRejected:
 @pytest.fixture
 def context(guard: Guard) -> Context:
     guard.now = lambda: datetime.now(UTC)  # both ends of a handshake judge by the same clock
-    return Context(
-        guard=guard,
-        metrics=Metrics(),
-        peers=PeerCount(),
-        requests=requests_budget(),
-        answers=answers_budget(),
-    )
+    return Context(guard=guard, metrics=Metrics(), peers=PeerCount())
 
 
 @pytest.fixture

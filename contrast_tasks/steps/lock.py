@@ -17,6 +17,7 @@ from contrast_tasks.images.resolve import ImageSource, ResolvedImage
 from contrast_tasks.platforms import platform
 from contrast_tasks.pods.references import ImageReference, parse_reference
 from contrast_tasks.progress import Watch, unseen
+from contrast_tasks.report.model import number_of
 from contrast_tasks.settings.components import COMPONENT_IMAGES, ComponentSettings
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.locked import read_lock
@@ -230,6 +231,7 @@ def _raise_all(problems: Sequence[ImageError], new: Sequence[LockedImage]) -> No
         raise problems[0]
     lines = "\n".join(f"  {problem}" for problem in problems)
     hint = "; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint))
-    counted = "1 image" if len(problems) == 1 else f"{len(problems)} images"
     others = f", {len(new)} more {'is' if len(new) == 1 else 'are'} locked now" if new else ""
-    raise ImageError(f"{counted} cannot be resolved{others}\n{lines}", hint=hint)
+    raise ImageError(
+        f"{number_of(len(problems), 'image')} cannot be resolved{others}\n{lines}", hint=hint
+    )

@@ -99,7 +99,8 @@ class KubectlStore:
         try:
             found = self._run("get", "statefulsets.apps", STATEFUL_SET, "--output=json")
         except StoreError as err:
-            if "(NotFound)" in str(err):
+            cause = err.__cause__
+            if isinstance(cause, KubectlFailed) and "NotFound" in cause.reasons:
                 err.hint = "deploy the Coordinator first, since its StatefulSet owns the ConfigMaps"
             raise
         try:

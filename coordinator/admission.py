@@ -24,8 +24,8 @@ _READING_S = 1.0
 # A request from this size on takes memory that matters, several times over while it is handled; and how much all such take.
 _LARGE_BYTES = 256 * 1024
 LARGE_AT_ONCE_BYTES = 32 * 1024 * 1024
-# What an answer takes besides its content, and before it may be ended in favour of another.
-_ANSWER_BYTES = 4096
+# What an answer takes besides its content, its call included, and before it may be ended in favour of another.
+_ANSWER_BYTES = 32 * 1024
 _ANSWER_S = 5.0
 
 

@@ -35,9 +35,9 @@ class _Waiting(NamedTuple):
 class Budget:
     """What all calls of one kind hold together, at most `most`; one alone may hold more.
 
-    patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that, waiting:
-    how many do, of one address half of that; who is behind them in turn is refused, also who came sooner. calls: the most of one
-    connection.
+    patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that; waiting:
+    how many do, half of them of one address; whoever is behind these in turn is refused, even if it came sooner. calls: the most
+    of one connection.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Budget:
         patience_s: float,
         wait_s: float = 15.0,
         waiting: int = 6,
-        calls: int = 1000,
+        calls: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most = most

@@ -125,6 +125,14 @@ def test_one_connection_has_so_many_calls_and_no_more() -> None:
     assert budget.take("a", 1, lambda: None, connection="x") is not None
 
 
+def test_many_calls_are_not_taken_for_those_of_one_connection() -> None:
+    """A thousand small answers that nobody reads would else keep everybody out."""
+    budget = Budget(10_000, patience_s=60, wait_s=0)
+    assert all(budget.take("a", 1, lambda: None) for _ in range(2000))
+
+    assert budget.take("b", 1, lambda: None) is not None
+
+
 def test_who_was_served_longest_ago_is_next() -> None:
     budget = Budget(4, patience_s=60, wait_s=60, waiting=8)
     first = budget.take("a", 4, lambda: None)
@@ -154,14 +162,7 @@ def test_who_was_served_lately_gives_way_in_a_full_line_to_who_was_not() -> None
     """Two addresses once kept everybody else out: they filled the line, and took turns."""
     budget = Budget(4, patience_s=60, wait_s=60, waiting=2)
     held = [budget.take(each, 2, lambda: None) for each in ("a", "b")]
-    begun = threading.Semaphore(0)
-
-    class Told(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            begun.release()
-            return super().wait(timeout)
-
-    budget._freed = Told()
+    budget._freed = told = Told()
     served: dict[str, Holder | None] = {}
 
     def ask(address: str) -> None:
@@ -170,7 +171,7 @@ def test_who_was_served_lately_gives_way_in_a_full_line_to_who_was_not() -> None
     threads = {each: threading.Thread(target=ask, args=(each,)) for each in ("a", "b", "c")}
     for thread in threads.values():
         thread.start()
-        assert begun.acquire(timeout=20)
+        assert told.begun.acquire(timeout=20)
 
     threads["b"].join(20)
     assert served == {"b": None}

@@ -119,7 +119,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     REASON_BUSY: Reason(
         grpc.StatusCode.UNAVAILABLE,
-        "requests that have not come whole, or answers that were not read yet, take all that there is for them",
+        "requests that have not come whole, large ones that are handled, or answers that were not read yet take all that there is for them",
         "ask again",
     ),
     REASON_NOT_IN_MANIFEST: Reason(

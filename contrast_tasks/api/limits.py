@@ -19,7 +19,7 @@ MAX_POLICIES = 16_384
 # Requests of the mesh API are empty.
 MAX_MESH_REQUEST_BYTES = 64 * 1024
 
-_SERVER_TIMES: tuple[tuple[str, int], ...] = (
+_FOR_EACH_CONNECTION: tuple[tuple[str, int], ...] = (
     # Load balancers drop idle connections without a word.
     ("grpc.keepalive_time_ms", 15_000),
     # Each takes memory until it is over, and nobody needs many.
@@ -33,9 +33,9 @@ _SERVER_TIMES: tuple[tuple[str, int], ...] = (
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
-    *_SERVER_TIMES,
+    *_FOR_EACH_CONNECTION,
 )
 MESH_SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESH_REQUEST_BYTES),
-    *_SERVER_TIMES,
+    *_FOR_EACH_CONNECTION,
 )

@@ -29,12 +29,14 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.cli.summaries import restart_line
     from contrast_tasks.deploy.apply import run_restart
 
+    settings = context.settings(**cluster_flags(arguments))
     restarted = run_restart(
-        context.settings(**cluster_flags(arguments)),
+        settings,
         say=context.console.say,
         names=arguments.names,
         wait_s=arguments.wait,
         watch=context.console.progress,
     )
-    context.console.say(restart_line(len(restarted), waited=bool(arguments.wait)))
+    unit = "pod" if settings.is_local else "workload"
+    context.console.say(restart_line(len(restarted), unit, waited=bool(arguments.wait)))
     return Report(command="restart", result={"restarted": restarted})

@@ -22,5 +22,6 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.deploy.apply import run_stop
 
     settings = context.settings(**cluster_flags(arguments))
-    stopped = run_stop(settings, say=context.console.say, everything=arguments.all)
+    console = context.console
+    stopped = run_stop(settings, say=console.say, everything=arguments.all, watch=console.progress)
     return Report(command="stop", result={"stopped": stopped})

@@ -52,12 +52,12 @@ def recover_lines(done: "RecoverResult") -> list[str]:
     return [*wrote, *([_rotated()] if done.restart else []), summary]
 
 
-def restart_line(count: int, *, waited: bool) -> str:
-    """Return the summary of restart; waited: whether it waited until the workloads were ready."""
+def restart_line(count: int, unit: str, *, waited: bool) -> str:
+    """Return the summary of restart; unit: what one of them is; waited: whether it waited until they were ready."""
     if not count:
         return "there is nothing to restart"
     ready = ", all ready" if waited else ""
-    return f"{number_of(count, 'workload')} restarted{ready}"
+    return f"{number_of(count, unit)} restarted{ready}"
 
 
 def status_line(found: "StatusResult") -> str:

@@ -179,7 +179,7 @@ def run_restart(
     """Restart workloads so that they fetch new certificates: the named ones, without names all but the Coordinator.
 
     Return the names of the restarted pods, or of the workloads on a cluster.
-    wait_s: how long to wait until they are ready; 0 does not wait. watch: is told on a cluster of those that are waited for.
+    wait_s: how long to wait until they are ready; 0 does not wait. watch: is told of those that are waited for.
     """
     if not settings.is_local:
         chosen = _restartable(settings, say, names)
@@ -191,7 +191,7 @@ def run_restart(
         pods = select(names, [(pod.workload, pod.name, pod.name) for pod in running])
     else:
         pods = tuple(pod.name for pod in running if pod.role != ROLE_COORDINATOR)
-    restarted = client.restart(pods) if pods else ()
+    restarted = client.restart(pods, watch=watch) if pods else ()
     for name in restarted:
         say(f"restarted {name}")
     for pod in running:
@@ -205,7 +205,7 @@ def run_restart(
                 *recover_if_needed(settings, client, pod.address, say=say, had_certificates=others),
             )
     if wait_s and restarted:
-        client.wait(restarted, until="ready", timeout_s=wait_s)
+        client.wait(restarted, until="ready", timeout_s=wait_s, watch=watch)
     return restarted
 
 
@@ -233,7 +233,7 @@ def run_status(
     cluster: Kubectl | None = None,
     watch: Watch = unseen,
 ) -> StatusResult:
-    """Return what runs; wait_s: how long to wait until every pod is ready. watch: is told of it on a cluster."""
+    """Return what runs; wait_s: how long to wait until every pod is ready. watch: is told of it."""
     if not settings.is_local:
         kubectl, objects = cluster or kubectl_of(settings, say), load_annotated(settings)
         found = cluster_status(objects, kubectl, say=say, wait_s=wait_s, watch=watch)
@@ -249,7 +249,7 @@ def run_status(
     behind = ""
     try:
         if wait_s:
-            behind = _wait_until_ready(client, wait_s)
+            behind = _wait_until_ready(client, wait_s, watch)
         pods = client.status()
     except NodeAbsent:
         pods = ()
@@ -279,9 +279,9 @@ def _with_coordinator_state(pods: Sequence[PodStatus]) -> tuple[str, tuple[PodSt
     return state, tuple(explained if pod is coordinator else pod for pod in pods)
 
 
-def _wait_until_ready(client: NodeClient, wait_s: float) -> str:
+def _wait_until_ready(client: NodeClient, wait_s: float, watch: Watch) -> str:
     try:
-        client.wait([], until="ready", timeout_s=wait_s)
+        client.wait([], until="ready", timeout_s=wait_s, watch=watch)
     except NodeAbsent:
         raise
     except ClusterError as err:
@@ -290,9 +290,17 @@ def _wait_until_ready(client: NodeClient, wait_s: float) -> str:
 
 
 def run_stop(
-    settings: Settings, *, say: Say, everything: bool = False, cluster: Kubectl | None = None
+    settings: Settings,
+    *,
+    say: Say,
+    everything: bool = False,
+    cluster: Kubectl | None = None,
+    watch: Watch = unseen,
 ) -> bool:
-    """Stop the deployment; return False if nothing was deployed. everything: the Coordinator's history on a cluster too."""
+    """Stop the deployment; return False if nothing was deployed. everything: the Coordinator's history on a cluster too.
+
+    watch: is told of the pods on platform local.
+    """
     if not settings.is_local:
         stopped = on_cluster.stop(
             settings, cluster or kubectl_of(settings, say), say=say, everything=everything
@@ -304,7 +312,7 @@ def run_stop(
         )
     else:
         claims = _claims_to_delete(settings)
-        stopped = NodeClient(paths=local_paths(settings.root)).shutdown(claims=claims)
+        stopped = NodeClient(paths=local_paths(settings.root)).shutdown(claims=claims, watch=watch)
     say("stopped" if stopped else "nothing was running")
     return stopped
 

@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from contrast_tasks.local.control import LET_GO, NodeAbsent, ask, parse_answer
 from contrast_tasks.local.messages import Applied, Plan, PodStatus
 from contrast_tasks.local.paths import LocalPaths
 from contrast_tasks.local.processes import is_alive, numbers_outside
+from contrast_tasks.progress import Watch, unseen
 
 START_LIMIT_S = 20.0
 
@@ -23,6 +25,8 @@ _HERE = Path(__file__).resolve()
 _END_LIMIT_S = 60.0
 # Stopping a pod includes the grace period of its containers.
 _CHANGE_LIMIT_S = 120.0
+# After so many seconds whoever watches is told again which pods are waited for.
+_TELL_S = 2.0
 
 # The nodes that this process started, kept so that their exit status can be collected.
 _started: list[subprocess.Popen[bytes]] = []
@@ -70,45 +74,80 @@ class NodeClient:
         answer = self._ask("apply", plan=plan.to_json(), timeout_s=_CHANGE_LIMIT_S)
         return read_record(Applied, Json(answer))
 
-    def restart(self, pods: Sequence[str]) -> tuple[str, ...]:
-        """Restart the named pods; without names all of them."""
-        return tuple(self._ask("restart", pods=pods, timeout_s=_CHANGE_LIMIT_S)["restarted"])
+    def restart(self, pods: Sequence[str], *, watch: Watch = unseen) -> tuple[str, ...]:
+        """Restart the named pods; without names all of them. watch: is told of those that are named."""
+        with watch("restarting", len(pods), "pod") as progress:
+            for name in pods:
+                progress.begin(name)
+            answer = self._ask("restart", pods=pods, timeout_s=_CHANGE_LIMIT_S)
+        return tuple(answer["restarted"])
 
     def stop(self, pods: Sequence[str]) -> tuple[str, ...]:
         """Stop the named pods, without names all of them; the node keeps running."""
         return tuple(self._ask("stop", pods=pods, timeout_s=_CHANGE_LIMIT_S)["stopped"])
 
     def wait(
-        self, pods: Sequence[str], *, until: str, timeout_s: float, restarts: int = 5
+        self,
+        pods: Sequence[str],
+        *,
+        until: str,
+        timeout_s: float,
+        restarts: int = 5,
+        watch: Watch = unseen,
     ) -> tuple[PodStatus, ...]:
-        """Return when the named pods, without names all of them, are `started` or `ready`.
+        """Return when the named pods, without names all of them, are `started` or `ready`; watch: is told of each.
 
         Raises ClusterError naming the other pods after `timeout_s`, or when one of them failed for good or was restarted
         `restarts` times.
         """
-        request = {"pods": pods, "until": until, "timeout_s": timeout_s, "restarts": restarts}
-        answer = ask(self.paths.control, {"op": "wait", **request}, timeout_s=timeout_s + 10)
-        statuses = self._pods(answer)
-        if not answer["reached"]:
-            behind = [
-                f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "")
-                for pod in statuses
-                if (not pods or pod.name in pods) and not pod.has_reached(until)
-            ]
-            raise ClusterError(
-                f"not {until}: " + "; ".join(behind), hint="logs are in .contrast/local/logs"
-            )
-        return statuses
+        before = {pod.name: pod.restarts for pod in self.status()}
+        names, told = tuple(pods) or tuple(before), set[str]()
+        end, restarted = time.monotonic() + timeout_s, 0
+        with watch("waiting for", len(names), "pod") as progress:
+            while True:
+                left_s = max(0.0, end - time.monotonic())
+                answer = ask(
+                    self.paths.control,
+                    {
+                        "op": "wait",
+                        "pods": names,
+                        "until": until,
+                        "timeout_s": min(left_s, _TELL_S),
+                        "restarts": restarts - restarted,
+                    },
+                    timeout_s=min(left_s, _TELL_S) + 10,
+                )
+                statuses = self._pods(answer)
+                if answer["reached"]:
+                    return statuses
+                waited = [pod for pod in statuses if pod.name in names]
+                behind = [pod for pod in waited if not pod.has_reached(until)]
+                restarted = max(pod.restarts - before.get(pod.name, 0) for pod in waited)
+                is_lost = restarted >= restarts or any(pod.phase == "failed" for pod in waited)
+                if is_lost or left_s <= _TELL_S:
+                    raise _not_reached(until, behind)
+                for pod in behind:
+                    progress.begin(pod.name)
+                for name in {pod.name for pod in waited if pod not in behind} - told:
+                    told.add(name)
+                    progress.end(name)
 
-    def shutdown(self, *, claims: Sequence[str] = ()) -> bool:
-        """Stop all pods and the node, and wait for its end; return False if no node ran. claims: to delete with it."""
+    def shutdown(self, *, claims: Sequence[str] = (), watch: Watch = unseen) -> bool:
+        """Stop all pods and the node, and wait for its end; return False if no node ran.
+
+        claims: to delete with it. watch: is told of the pods.
+        """
         pids = running_pids(self.paths)
         try:
+            names = [pod.name for pod in self.status()]
             self._ask("shutdown", claims=claims)
         except NodeAbsent:
             return False
-        for pid in pids:
-            _await_exit(pid, timeout_s=_END_LIMIT_S)
+        with watch("stopping", len(names), "pod") as progress:
+            for name in names:
+                progress.begin(name)
+            for pid in pids:
+                _await_exit(pid, timeout_s=_END_LIMIT_S)
         for process in _started:
             process.poll()
         return True
@@ -132,6 +171,13 @@ class NodeClient:
 
     def _ask(self, op: str, *, timeout_s: float = 60.0, **fields: object) -> dict[str, Any]:
         return ask(self.paths.control, {"op": op, **fields}, timeout_s=timeout_s)
+
+
+def _not_reached(until: str, behind: Sequence[PodStatus]) -> ClusterError:
+    told = [
+        f"{pod.name} is {pod.phase}" + (f": {pod.message}" if pod.message else "") for pod in behind
+    ]
+    return ClusterError(f"not {until}: " + "; ".join(told), hint="logs are in .contrast/local/logs")
 
 
 def running_pids(paths: LocalPaths) -> list[int]:

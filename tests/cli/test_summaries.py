@@ -87,15 +87,15 @@ def test_recover_tells_that_workloads_need_a_restart(
 
 
 @pytest.mark.parametrize(
-    ("restarted", "waited", "line"),
+    ("count", "unit", "waited", "line"),
     [
-        ((), True, "there is nothing to restart"),
-        (("web",), True, "1 workload restarted, all ready"),
-        (("web", "emoji"), False, "2 workloads restarted"),
+        (0, "pod", True, "there is nothing to restart"),
+        (1, "pod", True, "1 pod restarted, all ready"),
+        (2, "workload", False, "2 workloads restarted"),
     ],
 )
-def test_restart_is_summed_up(restarted: tuple[str, ...], waited: bool, line: str) -> None:
-    assert summaries.restart_line(len(restarted), waited=waited) == line
+def test_restart_is_summed_up(count: int, unit: str, waited: bool, line: str) -> None:
+    assert summaries.restart_line(count, unit, waited=waited) == line
 
 
 def pod(name: str, *, ready: bool, message: str = "") -> PodStatus:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -326,6 +326,44 @@ def test_status_tells_what_was_waited_for_in_vain(
     assert found.behind == "not ready: web is starting"
 
 
+def test_who_watches_is_told_of_each_pod_that_a_wait_is_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = replace(pod_status("b", ready=False), restarts=2)
+    pods = (pod_status("a", ready=True), behind)
+    later = (pod_status("a", ready=True), replace(behind, restarts=3))
+    answers = iter([(False, pods), (False, pods), (False, later), (False, pods)])
+    asked: list[int] = []
+    told: list[tuple[object, ...]] = []
+
+    class Watched:
+        def begin(self, name: str) -> None:
+            told.append(("begin", name))
+
+        def end(self, name: str, size_bytes: int = 0) -> None:
+            told.append(("end", name))
+
+    def watch(*work: object) -> AbstractContextManager[Progress]:
+        told.append(work)
+        return nullcontext(Watched())
+
+    def ask(_path: Path, request: dict[str, Any], **_: object) -> dict[str, Any]:
+        if request["op"] == "wait":
+            asked.append(request["restarts"])
+        reached, found = next(answers)
+        return {"reached": reached, "isolated": False, "pods": [asdict(pod) for pod in found]}
+
+    monkeypatch.setattr("contrast_tasks.local.client.ask", ask)
+    client = NodeClient(paths=local_paths(project.root))
+
+    with pytest.raises(ClusterError, match="not ready: b is running"):
+        client.wait([], until="ready", timeout_s=60, restarts=1, watch=watch)
+
+    # What a pod was restarted before does not count, what it is restarted meanwhile does.
+    assert asked == [1, 1]
+    assert told == [("waiting for", 2, "pod"), ("begin", "b"), ("end", "a")]
+
+
 def test_nothing_to_restart_is_told_with_the_next_command(project: Project) -> None:
     with pytest.raises(ClusterError, match="the local backend is not running") as caught:
         run_restart(project.settings, say=print)
@@ -397,7 +435,7 @@ def test_a_coordinator_that_is_restarted_is_given_its_seed_back(
         return ("a",)
 
     monkeypatch.setattr(NodeClient, "status", lambda _client: pods)
-    monkeypatch.setattr(NodeClient, "restart", lambda _client, names: tuple(names))
+    monkeypatch.setattr(NodeClient, "restart", lambda _client, names, **_: tuple(names))
     monkeypatch.setattr(NodeClient, "wait", lambda _client, names, **_fields: waited.append(names))
     monkeypatch.setattr(recovery, "recover_if_needed", recover_if_needed)
 

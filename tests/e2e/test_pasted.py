@@ -146,7 +146,7 @@ def test_the_tutorial_works_as_pasted(place: Place, folder: Path) -> None:
     assert "Verify return code: 0 (ok)" in shown
     assert "no alternative certificate subject name matches" in shown
     assert "changed Deployment/web (sans)" in shown
-    assert "4 workloads restarted, all ready" in shown
+    assert "4 pods restarted, all ready" in shown
     assert shown.lower().count("<html") == 2
 
 

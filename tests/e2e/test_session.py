@@ -198,5 +198,5 @@ def test_a_repeated_set_says_that_workloads_need_a_restart(shell: Shell) -> None
     assert "manifest.json is in force already" in again
     assert "until './doitw restart'" in again
     assert "(generation 2), mesh CA " in again
-    assert "4 workloads restarted, all ready\n" in restarted
+    assert "4 pods restarted, all ready\n" in restarted
     assert "changed  nothing: set again, unchanged\n" in audit

@@ -224,7 +224,9 @@ class Project(Record):
             named = (*workload.images, *self.component_images)
         if not self.replacements:
             return named
-        return tuple(self.replacements.get(image, image) for image in named)
+        from contrast_tasks.prepare.replacements import replacement_of
+
+        return tuple(replacement_of(image, self.replacements) for image in named)
 
     @cached_property
     def replacements(self) -> Mapping[str, str]:

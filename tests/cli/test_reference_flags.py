@@ -134,6 +134,18 @@ def test_an_image_is_replaced_in_the_pods_and_in_the_lock(
     assert "shop/app:v1" not in text
 
 
+def test_an_image_is_replaced_however_it_is_spelled(
+    terminal: Terminal, project: FakeProject
+) -> None:
+    project.lock(locked(REPLACED))
+    (project.root / "images.txt").write_text(f"docker.io/shop/app:v1 = {REPLACED}\n")
+
+    shown = terminal.run("generate", "--image-replacements", "images.txt")
+
+    assert shown.code == 0, shown.err
+    assert REPLACED in project.read("build/deployment/shop.yml")
+
+
 def test_a_changed_replacement_is_noticed(terminal: Terminal, project: FakeProject) -> None:
     project.lock(locked(REPLACED))
     words = ("generate", "--image-replacements", "images.txt")
@@ -154,6 +166,7 @@ def test_a_changed_replacement_is_noticed(terminal: Terminal, project: FakeProje
         pytest.param("\na = b = c\n", "images.txt:2: ", id="three"),
         pytest.param("a = B\n", "images.txt:1: ", id="not-an-image"),
         pytest.param("a = b\na = c\n", "is replaced at line 1 too", id="twice"),
+        pytest.param("a = b\ndocker.io/a = c\n", "docker.io/a is", id="spelled-twice"),
         pytest.param("a = b\nb = c\n", "b is replaced itself at line 2", id="chain"),
     ],
 )

@@ -4,7 +4,9 @@ It is rendered again when a file changes that the kustomization names, or that t
 elsewhere is fetched again only then, or when the rendered file is removed.
 """
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _PROGRAMS = (("kubectl", "kustomize"), ("kustomize", "build"))
 _HEAD = "# rendered from {}, inputs sha256:{}, sha256:{}\n"
 _LONGEST_PATH = 4096
+# A JSON string stands at the end. Source: kubectl 1.30 and later, `kubectl kustomize` of a broken file.
+_LOGGED = re.compile(r'E\d{4} .* err=("(?:[^"\\]|\\["\\/bfnrt])*")\s*\Z')
 
 
 class Rendered(NamedTuple):
@@ -121,7 +125,7 @@ def _rendered(folder: Path, source: str) -> bytes:
         )
         if done.returncode == 0:
             return done.stdout
-        said = " ".join(done.stderr.decode(errors="replace").split())
+        said = _reason(done.stderr.decode(errors="replace"))
         raise GraphError(
             f"'{program} {verb}' refuses it: {said or f'it ended with status {done.returncode}'}",
             where=Location(file=source),
@@ -131,6 +135,12 @@ def _rendered(folder: Path, source: str) -> bytes:
         hint="install kubectl, or render it yourself and name the result as a source",
         where=Location(file=source),
     )
+
+
+def _reason(said: str) -> str:
+    """Return what a program said, on one line; of a line of kubectl's log only the error in it."""
+    logged = _LOGGED.match(said)
+    return " ".join((json.loads(logged[1]) if logged else said).split())
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -106,10 +106,21 @@ def test_it_is_rendered_again_when_an_input_changes_or_the_result_was_edited(
     assert log.read_text().splitlines()[0] == f"kustomize {project}/overlays/prod"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param("error: no such\nresource", id="plain"),
+        pytest.param(
+            'E1130 17:30:01.318409   11995 run.go:72] "command failed" err="error: no such\\nresource"',
+            id="line-of-a-log",  # kubectl 1.34
+        ),
+    ],
+)
 def test_what_kubectl_refuses_is_told_at_the_kustomization(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
 ) -> None:
-    stand_in(monkeypatch, tmp_path / "bin", "echo 'error: no such\nresource' >&2; exit 1")
+    (tmp_path / "said").write_text(said)
+    stand_in(monkeypatch, tmp_path / "bin", f"cat {tmp_path}/said >&2; exit 1")
 
     [finding] = index(project, SOURCE).index.findings
 

@@ -144,6 +144,8 @@ def _options(
 
 def unknown_command(name: str, known: list[str]) -> UsageError:
     """Return the error of a first word that is neither a command nor a task; known: what it may have been meant to be."""
-    offered = [each for each in known if each not in DESTRUCTIVE]
-    hint = _ELSEWHERE.get(name) or did_you_mean(name, offered) or "see 'contrast-tasks --help'"
+    near = did_you_mean(name, known)
+    if any(f"'{each}'" in near for each in DESTRUCTIVE):
+        near = ""  # nor the one after it: whoever mistyped `stop` means no `set`
+    hint = _ELSEWHERE.get(name) or near or "see 'contrast-tasks --help'"
     return UsageError(f"unknown command '{name}'", hint=hint)

@@ -427,7 +427,7 @@ def test_restart_hands_over_names(terminal: Terminal, monkeypatch: pytest.Monkey
 
     shown = terminal.run("restart", "web", "--wait", "3")
 
-    assert (shown.code, shown.err) == (0, "something happened\n1 pod restarted, all ready\n")
+    assert (shown.code, shown.err) == (0, "something happened\n1 workload restarted, all ready\n")
     assert (stage.given["names"], stage.given["wait_s"]) == (["web"], 3.0)
 
 

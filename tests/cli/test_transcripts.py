@@ -585,7 +585,8 @@ def test_help_before_a_command_is_that_commands(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "nearest"), [("stopp", ""), ("restrat", "status"), ("statup", "status")]
+    ("typed", "nearest"),
+    [("stopp", ""), ("stp", ""), ("restrat", ""), ("statup", "status"), ("sett", "set")],
 )
 def test_a_mistyped_word_never_suggests_to_end_what_runs(
     terminal: Terminal, typed: str, nearest: str

@@ -240,7 +240,7 @@ RUNTIME_CLASS_UNKNOWN = define(
 RUNTIME_CLASS_ABSENT = define(
     "G070 runtime-class-absent warning",
     "the cluster does not have the runtime class that pods name",
-    "install the runtime, or set class under [runtime] to the one that 'kubectl get runtimeclass' shows",
+    "install the runtime ('contrast-tasks runtime' prints it), or set class under [runtime] to the one that 'kubectl get runtimeclass' shows",
 )
 OTHER_PLATFORM = define(
     "G070 other-platform error",

@@ -27,13 +27,20 @@ def refuse_unpushed(
     registry: OpenRegistry | None = None,
 ) -> None:
     """Raise ClusterError for images that their registries lack; say: is told of registries that could not be asked."""
-    from contrast_tasks.steps.lock import open_registry
+    from contrast_tasks.steps.lock import OUR_NAMES, open_registry
 
     lacking: list[str] = []
     silent: set[str] = set()
     with ExitStack() as stack:
         source: ImageSource | None = None
         for item, reference, layout in _from_layouts(settings, objects):
+            if str(reference.replace(digest=None)) in OUR_NAMES:
+                # In the public registry a stranger may own such a name.
+                name = (
+                    f"{reference} is in {layout}, and its name is a default of ours, of no registry"
+                )
+                lacking.append(f"  {item.key}: {name}")
+                continue
             if source is None:
                 source = (registry or open_registry)(stack)
             host = reference.registry

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contrast_tasks.images.documents import Descriptor
     from contrast_tasks.images.roots import Kept, Roots
 
-_OUR_NAMES = tuple(ComponentSettings.defaults[name] for name in COMPONENT_IMAGES)
+OUR_NAMES = tuple(ComponentSettings.defaults[name] for name in COMPONENT_IMAGES)
 
 OpenRegistry = Callable[[ExitStack], ImageSource]
 
@@ -189,11 +189,11 @@ class _Resolver:
         return roots.add_to(image, open_layer if can_open else None, may_be_plain=may_be_plain)
 
     def _source(self, reference: ImageReference) -> ImageSource:
-        if str(reference) in _OUR_NAMES:
+        if str(reference) in OUR_NAMES:
             # In the public registry a stranger may own such a name.
             raise ImageError(
                 f"image {reference}: is a default name of ours, which no layout has and no registry may be asked for",
-                hint="push that image to a registry of yours and name it in [components]",
+                hint="'contrast-tasks images build --registry HOST/PATH' pushes our images and names them in [components]",
             )
         if reference.digest is None and any(each.is_meant(reference) for each in self._layouts):
             # A registry would be asked in vain, perhaps for minutes, or would have another image of this name.

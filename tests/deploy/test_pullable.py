@@ -1,5 +1,6 @@
 """Images that only a layout on this machine has are told before anything is applied."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from contrast_tasks.images.pack import PackedImage, pack_image, write_layout
 from contrast_tasks.images.push import Pusher
 from contrast_tasks.images.registry import Registry
 from contrast_tasks.kube.annotated import load_annotated
+from contrast_tasks.settings.components import ComponentSettings
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
 from tests.deploy.test_cluster import FakeKubectl
@@ -100,6 +102,22 @@ def test_a_registry_that_cannot_be_asked_is_told_once(
     assert line.startswith(
         f"warning: whether {registry.host} has what is in build/images was not looked up: "
     )
+
+
+def test_no_registry_is_asked_for_a_default_name_of_ours(settings: Settings) -> None:
+    name = ComponentSettings.defaults["coordinator"]
+    packed = pack_image(name, ImageConfig(), [()])
+    write_layout(settings.root / "build" / "images", [packed])
+    file = settings.root / "build" / "deployment" / "web.yml"
+    text = re.sub(r"image: \S+", f"image: {name}@{packed.descriptor.digest}", file.read_text())
+    file.write_text(text)
+
+    with pytest.raises(
+        ClusterError, match="its name is a default of ours, of no registry"
+    ) as caught:
+        refuse_unpushed(settings, load_annotated(settings), say=print)
+
+    assert "'contrast-tasks images build --registry HOST/PATH'" in caught.value.hint
 
 
 def test_lint_warns_of_what_was_packed_for_this_machine(

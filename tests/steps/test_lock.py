@@ -301,7 +301,7 @@ def test_our_default_names_are_asked_of_no_registry(tmp_path: Path) -> None:
         run_lock(settings, [reference], registry=no_registry)
 
     assert str(caught.value).startswith(f"image {reference}: is a default name of ours")
-    assert caught.value.hint == "push that image to a registry of yours and name it in [components]"
+    assert "'contrast-tasks images build --registry HOST/PATH'" in caught.value.hint
 
 
 # What the node's own tools make of an archive of two zero blocks; docs/internals/aks.md 2.2.

@@ -14,6 +14,8 @@ from itertools import count
 from typing import NamedTuple
 
 _REMEMBERED = 10_000
+# How long a call waits for others of its connection; what has arrived is read in a small part of that.
+_BRIEFLY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +32,7 @@ class Holder:
 class _Waiting(NamedTuple):
     address: str
     number: int
+    connection: str
 
 
 class Budget:
@@ -37,7 +40,7 @@ class Budget:
 
     patience_s: before a call may be ended for another one, infinity: none is. wait_s: how long a newcomer waits for that; waiting:
     how many do, half of them of one address; whoever is behind these in turn is refused, even if it came sooner. calls: the most
-    of one connection.
+    of one connection, whose others wait for them only briefly.
     """
 
     def __init__(
@@ -70,13 +73,13 @@ class Budget:
     ) -> Holder | None:
         """Return who holds a part of this size from now on, None if there is none; `leave` gives it back."""
         with self._freed:
-            me = _Waiting(address, next(self._numbers))
+            me = _Waiting(address, next(self._numbers), connection)
             self._asking.append(me)
             if len(self._asking) > self._most_waiting:
                 # Whoever is behind it may have to give up.
                 self._freed.notify_all()
             try:
-                if not self._wait(me, size) or self._calls[connection] >= self._most_calls:
+                if not self._wait(me, size):
                     return None
             finally:
                 self._asking.remove(me)
@@ -106,7 +109,8 @@ class Budget:
         """Wait for a part, and return whether there is one."""
         begun = self._clock()
         while not (self._is_next(me) and self._make_room(me.address, size)):
-            left = begun + self._wait_s - self._clock()
+            wait_s = self._wait_s if self._is_free(me) else min(self._wait_s, _BRIEFLY_S)
+            left = begun + wait_s - self._clock()
             if left <= 0 or not self._may_wait(me):
                 return False
             self._freed.wait(min(left, self._patience_s))
@@ -117,7 +121,12 @@ class Budget:
         return self._served.get(each.address, -math.inf), each.number
 
     def _is_next(self, me: _Waiting) -> bool:
-        return me is min(self._asking, key=self._turn)
+        free = (each for each in self._asking if self._is_free(each))
+        return me is min(free, key=self._turn, default=None)
+
+    def _is_free(self, each: _Waiting) -> bool:
+        """Return whether a connection may have one more call."""
+        return self._calls[each.connection] < self._most_calls
 
     def _may_wait(self, me: _Waiting) -> bool:
         mine = self._turn(me)

@@ -183,3 +183,36 @@ def test_who_was_served_lately_gives_way_in_a_full_line_to_who_was_not() -> None
 
     assert served["c"] is not None
     assert served["a"] is not None
+
+
+def test_a_call_waits_briefly_for_others_of_its_connection_and_keeps_no_other_connection_out() -> (
+    None
+):
+    """Eight calls at once on one connection, whose requests were all there, were once refused."""
+    budget = make(Clock(), calls=1, wait_s=60, waiting=8)
+    first = budget.take("a", 1, lambda: None, connection="x")
+    assert first is not None
+    begun = threading.Event()
+
+    class Told(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            begun.set()
+            return super().wait(timeout)
+
+    budget._freed = Told()
+    got: list[Holder | None] = []
+
+    def ask() -> None:
+        got.append(budget.take("a", 1, lambda: None, connection="x"))
+
+    waits = threading.Thread(target=ask)
+    waits.start()
+    assert begun.wait(20)
+
+    assert budget.take("b", 1, lambda: None, connection="y") is not None
+    assert got == []
+    budget.leave(first)
+    waits.join(20)
+
+    assert len(got) == 1
+    assert got[0] is not None

@@ -215,7 +215,9 @@ def _restartable(settings: Settings, say: Say, names: Sequence[str]) -> Sequence
         return select(names, [(item.key, item.name, item) for item in workloads])
     others = [item for item in workloads if item.role != ROLE_COORDINATOR]
     for item in others:
-        if item.kind not in ROLLED_OUT:
+        if item.kind == "CronJob":
+            say(f"{item.key} needs no restart: its next job gets a new certificate")
+        elif item.kind not in ROLLED_OUT:
             say(f"{item.key} cannot be restarted in place: delete it, then deploy again")
     return [item for item in others if item.kind in ROLLED_OUT]
 

@@ -1,6 +1,7 @@
 """Deploy, restart and status on a cluster: what is asked of kubectl, and what is refused."""
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_restart_refuses_an_unknown_name_and_restarts_nothing(project: Project) 
     assert caught.value.hint.startswith("there are: Deployment/web")
 
     assert kubectl.asked == []
+
+
+def test_restart_tells_of_what_no_rollout_restarts(project: Project) -> None:
+    text = (project.root / "build/deployment/web.yml").read_text()
+    pod = textwrap.indent(text[text.index("  template:") :], "    ")
+    (project.root / "build/deployment/web.yml").write_text(
+        "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: nightly}\nspec:\n  jobTemplate:\n    spec:\n"
+        + pod
+    )
+    said: list[str] = []
+
+    run_restart(settings(project), say=said.append, wait_s=0, cluster=Kubectl(run=FakeKubectl()))
+
+    assert "CronJob/nightly needs no restart: its next job gets a new certificate" in said
 
 
 def test_waiting_shares_its_time_among_the_workloads() -> None:

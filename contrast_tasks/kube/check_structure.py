@@ -13,6 +13,7 @@ from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.shape import has_generated_name
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.containers import PROBES
+from contrast_tasks.pods.workload_kinds import WORKLOAD_KINDS
 from contrast_tasks.pointers import Path
 
 # Source: RFC 1123 subdomain, as Kubernetes requires for names of objects that run pods.
@@ -44,6 +45,10 @@ def check_structure(document: Document) -> list[Finding]:
     for kind in ("initContainers", "containers"):
         for number, container in workloads.mappings_at(spec, kind):
             _container(subject, (*base, kind, number), container)
+    if WORKLOAD_KINDS[subject.obj["kind"]].has_replicas:
+        _count(
+            subject, ("spec", "replicas"), workloads.mapping_at(subject.obj, "spec").get("replicas")
+        )
     if subject.obj["kind"] == "StatefulSet":
         claims = workloads.mapping_at(subject.obj, "spec").get("volumeClaimTemplates")
         _objects(subject, ("spec", "volumeClaimTemplates"), claims)
@@ -155,6 +160,12 @@ def _text(subject: Subject, path: Path, found: Any) -> None:
     elif found and "\0" in found:
         # The kernel ends arguments and variables at NUL.
         _wrong(subject, path, found, "a string without NUL")
+
+
+def _count(subject: Subject, path: Path, found: Any) -> None:
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    if found is not None and not (is_number and found >= 0 and found % 1 == 0):
+        _wrong(subject, path, found, "a number of pods")
 
 
 def _scalar(subject: Subject, path: Path, found: Any, wanted: str) -> None:

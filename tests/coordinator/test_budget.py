@@ -192,14 +192,7 @@ def test_a_call_waits_briefly_for_others_of_its_connection_and_keeps_no_other_co
     budget = make(Clock(), calls=1, wait_s=60, waiting=8)
     first = budget.take("a", 1, lambda: None, connection="x")
     assert first is not None
-    begun = threading.Event()
-
-    class Told(threading.Condition):
-        def wait(self, timeout: float | None = None) -> bool:
-            begun.set()
-            return super().wait(timeout)
-
-    budget._freed = Told()
+    budget._freed = told = Told()
     got: list[Holder | None] = []
 
     def ask() -> None:
@@ -207,7 +200,7 @@ def test_a_call_waits_briefly_for_others_of_its_connection_and_keeps_no_other_co
 
     waits = threading.Thread(target=ask)
     waits.start()
-    assert begun.wait(20)
+    assert told.begun.acquire(timeout=20)
 
     assert budget.take("b", 1, lambda: None, connection="y") is not None
     assert got == []

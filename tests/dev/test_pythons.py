@@ -1,10 +1,12 @@
 """Which interpreters `./doitw pythons` takes, and that a failure is told by the version."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dev import pythons
+from dev.checkout import ROOT
 
 
 @pytest.fixture
@@ -34,3 +36,11 @@ def test_all_versions_are_tried_and_those_that_fail_are_named(commands: list[lis
         pythons.run_pythons()
 
     assert len([each for each in commands if "pytest" in each]) == len(pythons.VERSIONS)
+
+
+def test_what_is_declared_is_run() -> None:
+    """The oldest is that of the usual suite."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [each for each in project["classifiers"] if " :: 3." in each]
+
+    assert [each.rpartition(" ")[2] for each in declared] == ["3.11", *pythons.VERSIONS]

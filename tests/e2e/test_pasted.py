@@ -43,8 +43,7 @@ SHOWN = {
 }
 
 # A block of these languages is pasted if `local` stands before it, or run by the test that is named there; `debian` is for those
-# of `./doitw first_minutes`. Settings (toml) are
-# loaded by tests/repository/test_documents.py, diffs and drawings are nothing to run.
+# of `./doitw first_minutes`. Settings (toml) are loaded by tests/repository/test_documents.py, diffs and drawings are nothing to run.
 LANGUAGES = ("sh", "yaml", "json", "python", "text")
 # What the other blocks would need, as the comment before each says it.
 ELSEWHERE = {

@@ -5,6 +5,7 @@
 COORDINATOR_HOST             host or host:port of the Coordinator's mesh API, required; default port 7777
 CONTRAST_SECRETS_DIR         folder for the files, default /contrast
 CONTRAST_DONE_FILE           start-up marker, default /done
+CONTRAST_KEY_UID             user whom the private files belong to, if root writes them; default: root
 CONTRAST_KEY_GID             group that may read the private files too; default: none
 CONTRAST_RETRY_SECONDS       pause between attempts, default 5
 CONTRAST_ENDORSEMENTS        folder of endorsements that the host does not deliver, default /var/lib/contrast-endorsements
@@ -40,7 +41,7 @@ from contrast_tasks.guest.coordinator_check import validators_from_environment
 from contrast_tasks.guest.credentials import Held, read_held, verify_credentials, verify_successor
 from contrast_tasks.guest.process import Say, Terminated, begin, wait_for_signal
 from contrast_tasks.guest.renewal import start_renewing
-from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.secret_files import Reader, SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from contrast_tasks.guest.volumes.pod import hold, parse_devices
 from contrast_tasks.guest.volumes.volume import Places, Volume
@@ -72,7 +73,7 @@ class Options:
     port: int
     secrets: Path
     done: Path
-    key_gid: int | None
+    reader: Reader
     retry_s: float
     volumes: Sequence[Volume]
 
@@ -85,7 +86,7 @@ def parse_options(environ: Mapping[str, str]) -> Options:
         port=port,
         secrets=Path(environ.get(variables.SECRETS_DIR) or "/contrast"),
         done=Path(environ.get(variables.DONE_FILE) or "/done"),
-        key_gid=_group(environ.get(variables.KEY_GID, "")),
+        reader=Reader(_number(environ, variables.KEY_UID), _number(environ, variables.KEY_GID)),
         retry_s=_seconds(environ.get(variables.RETRY_SECONDS, "")),
         volumes=parse_devices(environ.get(variables.CRYPTSETUP_DEVICE, ""), Places()),
     )
@@ -100,11 +101,12 @@ def _coordinator(text: str) -> tuple[str, int]:
     return address
 
 
-def _group(text: str) -> int | None:
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "")
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
-        raise SettingsError(f"CONTRAST_KEY_GID is {text!r}, wanted a numeric group id")
+        raise SettingsError(f"{name} is {text!r}, wanted a number")
     return int(text)
 
 
@@ -213,7 +215,7 @@ def run(environ: Mapping[str, str], say: Say) -> None:
     try:
         # A restarted container is not ready before its volumes are open again.
         options.done.unlink(missing_ok=True)
-        write_credentials(files, credentials, key, key_gid=options.key_gid)
+        write_credentials(files, credentials, key, reader=options.reader)
         say(f"certificates are in {options.secrets}")
         if not options.volumes:
             write_atomic(options.done, b"")
@@ -223,7 +225,7 @@ def run(environ: Mapping[str, str], say: Say) -> None:
         if environ.get(variables.MESH_DISABLED):
             # With a mesh the sidecar does it.
             again = prepared(fetch, lambda: prepare(issuer, supply, wait_s=PREPARE_S))
-            start_renewing(again, files, threading.Event(), say, key_gid=options.key_gid)
+            start_renewing(again, files, threading.Event(), say, reader=options.reader)
         hold(
             options.volumes,
             credentials.workload_secret,

@@ -20,7 +20,7 @@ from contrast_tasks.guest.credentials import (
     verify_successor,
 )
 from contrast_tasks.guest.process import Say
-from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.secret_files import NO_READER, Reader, SecretFiles, write_credentials
 
 if TYPE_CHECKING:
     from contrast_tasks.guest.initializer import Fetch
@@ -36,14 +36,14 @@ Wait = Callable[[float], bool]
 
 
 def start_renewing(
-    fetch: "Fetch", files: SecretFiles, stop: threading.Event, say: Say, *, key_gid: int | None
+    fetch: "Fetch", files: SecretFiles, stop: threading.Event, say: Say, *, reader: Reader
 ) -> None:
     """Keep the certificates renewed until `stop` is set, by a thread that ends with this process."""
     arguments = {
         "now": lambda: datetime.now(UTC),
         "wait": stop.wait,
         "say": say,
-        "key_gid": key_gid,
+        "reader": reader,
     }
     threading.Thread(
         target=keep_renewed, args=(fetch, files), kwargs=arguments, name="renewal", daemon=True
@@ -57,7 +57,7 @@ def keep_renewed(
     now: Callable[[], datetime],
     wait: Wait,
     say: Say,
-    key_gid: int | None = None,
+    reader: Reader = NO_READER,
     share: float | None = None,
 ) -> None:
     """Renew the certificates whenever it is time, until `wait` says to end; what fails is tried again.
@@ -77,7 +77,7 @@ def keep_renewed(
                 return
             continue
         try:
-            renew(fetch, held, files, now=now(), key_gid=key_gid)
+            renew(fetch, held, files, now=now(), reader=reader)
         except (ContrastError, OSError) as err:
             ends = held.leaf.not_valid_after_utc
             say(f"certificates that end at {ends:%Y-%m-%d %H:%M} UTC were not renewed: {err}")
@@ -98,7 +98,7 @@ def due(held: Held, share: float) -> datetime:
 
 
 def renew(
-    fetch: "Fetch", held: Held, files: SecretFiles, *, now: datetime, key_gid: int | None = None
+    fetch: "Fetch", held: Held, files: SecretFiles, *, now: datetime, reader: Reader = NO_READER
 ) -> None:
     """Ask for a certificate of the key that is held, and write it. Raises ContrastError, OSError; then nothing has changed."""
     credentials = fetch(held.key)
@@ -109,4 +109,4 @@ def renew(
             "the workload secret is another one than before", hint="restart the pod to use it"
         )
     kept = replace(credentials, workload_secret=held.secret)
-    write_credentials(files, kept, held.key, key_gid=key_gid)
+    write_credentials(files, kept, held.key, reader=reader)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contrast_tasks.files import sha256_hex, write_atomic
 
@@ -52,26 +52,34 @@ class SecretFiles:
         )
 
 
+class Reader(NamedTuple):
+    """Who reads the private files besides root. uid: the user whom they belong to; gid: a group; None: as whoever writes them."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+
+NO_READER = Reader()
+
+
 def write_credentials(
     files: SecretFiles,
     credentials: "MeshCert",
     key: "ec.EllipticCurvePrivateKey",
     *,
-    key_gid: int | None = None,
+    reader: Reader = NO_READER,
 ) -> None:
-    """Write all files, `complete` last.
-
-    key_gid: group that may read the private files; None: only their owner may.
-    Raises OSError.
-    """
+    """Write all files, `complete` last. reader: of the private files. Raises OSError."""
     for folder in (files.root, files.key.parent, files.workload_secret.parent):
         folder.mkdir(parents=True, exist_ok=True)
         if folder != files.root:
             folder.chmod(0o755)
     for path, content in _private(files, credentials, key):
         write_atomic(path, content, mode=_PRIVATE)
-        if key_gid is not None:
-            os.chown(path, -1, key_gid)
+        if reader.uid is not None and os.geteuid() == 0:
+            os.chown(path, reader.uid, -1)
+        if reader.gid is not None:
+            os.chown(path, -1, reader.gid)
             path.chmod(_GROUP_READS)
     if credentials.workload_secret is None:
         files.workload_secret.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ CONTRAST_MESH_DIR       folder for Envoy's files, default /
 CONTRAST_READY_FILE     written when all listeners are active, default /ready
 CONTRAST_ENVOY_BIN      the Envoy binary, default: that of the image
 CONTRAST_LOCAL_MESH     addresses instead of a packet filter, set by the local backend, see mesh/local.py
-COORDINATOR_HOST        renews the certificates there; CONTRAST_KEY_GID, CONTRAST_ENDORSEMENTS... as for the initializer
+COORDINATOR_HOST        renews the certificates there; CONTRAST_KEY_UID, CONTRAST_KEY_GID, CONTRAST_ENDORSEMENTS... as for the initializer
 CONTRAST_EVIDENCE       hardware (default) or a simulated processor
 CONTRAST_PACKET_FILTER  on: this is a pod's own network namespace although the processor is simulated
 
@@ -189,7 +189,7 @@ def _renew_in_background(
         files,
         stop,
         say,
-        key_gid=options.key_gid,
+        reader=options.reader,
     )
 
 

@@ -7,7 +7,7 @@ Source: docs/internals/generate.md 8.1-8.4, 8.8; docs/internals/releases.md 5; d
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from contrast_tasks import annotations, catalogue
+from contrast_tasks import annotations, catalogue, variables
 from contrast_tasks.kube import nodes, workloads
 from contrast_tasks.kube.subject import Subject
 from contrast_tasks.pods.injected import (
@@ -97,13 +97,19 @@ def _put_in(
 
 
 def _keep_rights(container: Container, spec: dict[str, Any], settings: Settings) -> None:
-    """Let a container of ours run as root, as its packet filter and devices need, whatever user a pod has for its own."""
+    """Let a container of ours run as root, as its packet filter and devices need, whatever user a pod has for its own.
+
+    That user owns the private key, as if it had asked for the key itself.
+    """
     asked = workloads.mapping_at(spec, "securityContext")
     is_other = asked.get("runAsUser") is not None or asked.get("runAsNonRoot")
     if is_other and not settings.components.are_reference:
         own = workloads.mapping_at(container, "securityContext")
         own = {**own, "runAsNonRoot": False, "runAsUser": 0}
         container["securityContext"] = dict(sorted(own.items()))
+        if user := asked.get("runAsUser"):
+            owner = {"name": variables.KEY_UID, "value": str(user)}
+            container["env"] = [*workloads.items_at(container, "env"), owner]
 
 
 def _others(spec: dict[str, Any], replaced: Collection[str]) -> tuple[list[Any], list[Any]]:

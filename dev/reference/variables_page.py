@@ -48,6 +48,7 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         variables.SECRETS_DIR: (GUEST, "folder of certificates and secrets, default /contrast"),
         variables.DONE_FILE: (GUEST, "written when the initializer is done, default /done"),
         variables.KEY_GID: (GUEST, "group that may read the private key too"),
+        variables.KEY_UID: (GUEST, "user whom the private key belongs to"),
         variables.RETRY_SECONDS: (GUEST, "pause between attempts, default 5"),
         variables.MESH_DISABLED: (GUEST, "the pod has no service mesh"),
         variables.COORDINATOR_POLICY_HASH: (

@@ -20,7 +20,7 @@ from contrast_tasks.guest import initializer
 from contrast_tasks.guest.commands import Finished
 from contrast_tasks.guest.credentials import BadCredentials, verify_credentials
 from contrast_tasks.guest.initializer import obtain, parse_options
-from contrast_tasks.guest.secret_files import SecretFiles, write_credentials
+from contrast_tasks.guest.secret_files import Reader, SecretFiles, write_credentials
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from contrast_tasks.guest.volumes.volume import Places
 from tests.fakes.mesh_pki import NOW, Authority, pem
@@ -177,10 +177,23 @@ def test_a_second_set_of_credentials_replaces_the_first(files: SecretFiles) -> N
 
 
 def test_a_group_may_be_let_in(files: SecretFiles) -> None:
-    write_credentials(files, HONEST, KEY, key_gid=os.getgid())
+    write_credentials(files, HONEST, KEY, reader=Reader(gid=os.getgid()))
 
     assert mode(files.key) == 0o440
     assert mode(files.workload_secret) == 0o440
+
+
+def test_the_private_files_belong_to_the_user_whom_the_pod_names(
+    files: SecretFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *ids: given.append((path, ids)))
+
+    write_credentials(files, HONEST, KEY, reader=Reader(uid=1000))
+
+    assert given == [(files.key, (1000, -1)), (files.workload_secret, (1000, -1))]
+    assert mode(files.key) == 0o400
 
 
 class Answers:
@@ -267,7 +280,7 @@ def test_the_coordinators_host_may_carry_a_port(text: str, host: str, port: int)
         ),
         (
             {"COORDINATOR_HOST": "a", "CONTRAST_KEY_GID": "root"},
-            "CONTRAST_KEY_GID is 'root', wanted a numeric group id",
+            "CONTRAST_KEY_GID is 'root', wanted a number",
         ),
         (
             {"COORDINATOR_HOST": "a", "CONTRAST_RETRY_SECONDS": "0"},

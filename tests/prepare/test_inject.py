@@ -122,6 +122,9 @@ def test_ours_run_as_root_whatever_user_the_pod_names_for_its_own(asked: str) ->
     root = {"runAsNonRoot": False, "runAsUser": 0}
     assert initializer["securityContext"] == {"capabilities": {"add": ["NET_ADMIN"]}, **root}
     assert root.items() <= sidecar["securityContext"].items()
+    # The workload reads the key as the user that it would have asked for it with.
+    owner = {"name": "CONTRAST_KEY_UID", "value": "1000"}
+    assert [owner in each["env"] for each in (initializer, sidecar)] == ["1000" in asked] * 2
     assert root.keys().isdisjoint(theirs["securityContext"])
 
 

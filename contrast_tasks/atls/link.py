@@ -12,6 +12,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from contrast_tasks.addresses import joined
+from contrast_tasks.atls.computing import COMPUTING
 from contrast_tasks.atls.errors import TooSlow
 from contrast_tasks.atls.room import network_of
 from contrast_tasks.atls.service import Service
@@ -283,9 +284,10 @@ def _step(
 ) -> tuple[ServerSession | None, bool, bytes, Exception | None]:
     """Advance a handshake in a worker thread; return the session, whether it is complete, bytes to send, the failure."""
     if session is None:
-        session = new_session()
+        session = new_session()  # may wait for the store
     try:
-        complete = session.advance(received)
+        with COMPUTING:
+            complete = session.advance(received)
     except Exception as err:  # noqa: BLE001  # the connection's own handler raises it
         return session, False, session.pending(), err
     return session, complete, session.pending(), None

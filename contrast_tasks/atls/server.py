@@ -23,6 +23,7 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contrast_tasks.atls.certificate import new_key
+from contrast_tasks.atls.computing import ReleasingIssuer
 from contrast_tasks.atls.registry import Registry, RequireIdentity
 from contrast_tasks.atls.room import FairQueue, network_of
 from contrast_tasks.atls.service import Limits, Service
@@ -146,7 +147,7 @@ def serve(
             new_session=partial(
                 ServerSession,
                 key=key or new_key(),
-                issuer=issuer,
+                issuer=None if issuer is None else ReleasingIssuer(issuer),
                 require_client=require_client,
                 clock=clock,
             ),

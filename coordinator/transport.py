@@ -80,7 +80,7 @@ Handler = Callable[[Any, PeerIdentity, Guard], Any]
 _OTHER_DESCRIPTORS = 256
 _LISTENERS = 2
 # Calls of the mesh API compute all the time, and use no store: more at once would only wait for each other.
-_MESH_CALLS = 4
+_MESH_CALLS = 2
 
 MakeValidators = Callable[[State], Validators]
 

@@ -49,12 +49,8 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     if arguments.wait and not result.running and not result.behind:
         raise ClusterError("nothing is running", hint=f"start it with '{command('deploy')}'")
     if result.behind:
-        logs = (
-            "see 'kubectl describe pods'"
-            if result.on_cluster
-            else "the logs are in .contrast/local/logs"
-        )
-        raise ClusterError(result.behind, hint=status_hint(result) or logs)
+        hint = status_hint(result) or "see 'kubectl describe pods'"
+        raise ClusterError(result.behind, hint=hint)
     if line := status_line(result):
         console.say(line)
     if hint := status_hint(result):

@@ -102,7 +102,8 @@ def status_hint(found: "StatusResult") -> str:
     if found.coordinator and waiting:
         # Setting a manifest again would rotate the mesh CA for nothing.
         return f"pods are starting: '{command('status --wait 60')}' waits for them; their logs are in .contrast/local/logs"
-    return ""
+    unready = [pod.workload for pod in found.pods if not pod.ready]
+    return f"'{command(f'logs {unready[0]}')}' shows what its containers wrote" if unready else ""
 
 
 def _in_force(generation: int, manifest_sha256: str, mesh_ca_sha256: str) -> str:

@@ -22,6 +22,7 @@ from contrast_tasks.progress import Watch, unseen
 START_LIMIT_S = 20.0
 
 _HERE = Path(__file__).resolve()
+_DAEMON = "contrast_tasks.local.daemon"
 _END_LIMIT_S = 60.0
 # Stopping a pod includes the grace period of its containers.
 _CHANGE_LIMIT_S = 120.0
@@ -135,14 +136,18 @@ class NodeClient:
     def shutdown(self, *, claims: Sequence[str] = (), watch: Watch = unseen) -> bool:
         """Stop all pods and the node, and wait for its end; return False if no node ran.
 
-        claims: to delete with it. watch: is told of the pods.
+        A node that was told to end before, and still does, is waited for as well. claims: to delete with it. watch: is told
+        of the pods.
         """
-        pids = running_pids(self.paths)
+        pids, names = running_pids(self.paths), list[str]()
         try:
             names = [pod.name for pod in self.status()]
             self._ask("shutdown", claims=claims)
         except NodeAbsent:
-            return False
+            # It closes its socket first, and its pods end after that.
+            pids = [pid for pid in pids if _is_node(pid)]
+            if not pids:
+                return False
         with watch("stopping", len(names), "pod") as progress:
             for name in names:
                 progress.begin(name)
@@ -187,6 +192,14 @@ def running_pids(paths: LocalPaths) -> list[int]:
         pids = [document.at(name).integer() for name in ("guard", "node")]
         return [pid for pid in pids if is_alive(pid)]
     return []
+
+
+def _is_node(pid: int) -> bool:
+    """Return whether a process is a guard or a node; the number of one that was killed may belong to another by now."""
+    try:
+        return _DAEMON.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _await_exit(pid: int, *, timeout_s: float) -> None:
@@ -251,7 +264,7 @@ def start_node(
     paths.logs.mkdir(parents=True, exist_ok=True)
     ready, node_end = os.pipe()
     passed = [node_end] if owner_fd is None else [node_end, owner_fd]
-    argv = [sys.executable, "-m", "contrast_tasks.local.daemon"]
+    argv = [sys.executable, "-m", _DAEMON]
     argv += ["--project", str(paths.project), "--ready-fd", str(node_end)]
     argv += [] if owner_fd is None else ["--owner-fd", str(owner_fd)]
     argv += ["--trial"] if is_trial else []

@@ -61,6 +61,8 @@ class RunningPod:
         self._sandbox = sandbox
         # The container whose start-up probe is asked.
         self._unproven: ContainerPlan | None = None
+        # The probes that keep a running pod from being ready, by container.
+        self._unready: dict[str, Probe] = {}
         for container in plan.containers:
             paths.log(plan.name, container.name).unlink(missing_ok=True)
         self._task = asyncio.create_task(self._supervise(), name=plan.name)
@@ -195,21 +197,22 @@ class RunningPod:
 
     async def _follow_readiness(self, probes: Sequence[tuple[ContainerPlan, Probe]]) -> None:
         """Enter the phases ready and running as the readiness probes say; there need not be any."""
+        self._unready = {plan.name: probe for plan, probe in probes}
         for plan, probe in probes:
             await until_success(probe, self._probed(plan))
+            del self._unready[plan.name]
         self._enter(Phase.READY)
         if not probes or self.plan.isolation is None:
             await asyncio.Event().wait()
-        unready: set[str] = set()
 
         async def follow(plan: ContainerPlan, probe: Probe) -> None:
             while True:
                 await until_failure(probe, self._probed(plan))
-                unready.add(plan.name)
-                self._enter(Phase.RUNNING, f"container {plan.name} is not ready any more")
+                self._unready[plan.name] = probe
+                self._enter(Phase.RUNNING)
                 await until_success(probe, self._probed(plan))
-                unready.discard(plan.name)
-                if not unready:
+                del self._unready[plan.name]
+                if not self._unready:
                     self._enter(Phase.READY)
 
         await asyncio.gather(*(follow(plan, probe) for plan, probe in probes))
@@ -293,8 +296,11 @@ class RunningPod:
         return [container for container in self._containers if not container.exited.done()]
 
     def _waits_for(self) -> str:
-        """Return what a pod that starts waits for and its last line of log, "" for nothing."""
+        """Return what a pod that is not ready waits for and its last line of log, "" for nothing."""
         running = self._running()
+        if self.phase is Phase.RUNNING and self._unready:
+            name, asked = next(iter(self._unready.items()))
+            return f"container {name} does not pass its readiness probe ({asked.told})"
         if self.phase is Phase.STARTING and self._unproven is not None:
             name, probe = self._unproven.name, self._unproven.startup
             told = f"container {name} has not passed its start-up probe{f' ({probe.told})' if probe else ''}"

@@ -365,7 +365,8 @@ def test_status_is_a_report_that_says_what_is_not_ready(
 
     shown = terminal.run("status")
 
-    assert (shown.code, shown.err) == (0, f"{SAID}\n1 of 1 pods is not ready\n")
+    hint = "  hint: 'contrast-tasks logs Deployment/web' shows what its containers wrote"
+    assert (shown.code, shown.err) == (0, f"{SAID}\n1 of 1 pods is not ready\n{hint}\n")
     assert shown.out == "Deployment/web  127.0.0.3  starting  not ready  1 restart\n"
 
 
@@ -396,7 +397,7 @@ def test_status_that_waited_in_vain_is_an_error_below_the_report(
     assert shown.code == 30
     assert shown.out.startswith("Deployment/web ")
     assert shown.err == (
-        f"{SAID}\ncontrast-tasks: error: {behind}\n  hint: the logs are in .contrast/local/logs\n"
+        f"{SAID}\ncontrast-tasks: error: {behind}\n  hint: 'contrast-tasks logs Deployment/web' shows what its containers wrote\n"
     )
 
 

@@ -145,7 +145,7 @@ def test_status_says_whether_all_is_ready(found: StatusResult, line: str) -> Non
 @pytest.mark.parametrize(
     ("state", "message", "hint"),
     [
-        ("", "", ""),
+        ("", "", "'contrast-tasks logs Deployment/web' shows what its containers wrote"),
         (
             "initial",
             "",

@@ -103,7 +103,10 @@ def _look_at_cluster(planned: "Project", context: Context) -> "tuple[Finding, ..
     try:
         found = absent_classes(settings, (planned.runtime_class,), cluster)
         if (settings.root / settings.build_dir / "deployment").exists() or settings.in_place:
-            for line in drift_of(load_annotated(settings), cluster):
+            drift = drift_of(load_annotated(settings), cluster)
+            for line in drift.outdated:
+                context.console.say(f"not deployed yet: {line}")
+            for line in drift.changed:
                 context.console.say(f"warning: changed on the cluster: {line}")
     except ClusterError as err:
         context.console.say(f"the cluster was not looked at: {err}")

@@ -66,6 +66,10 @@ def _say_of_cluster(result: "StatusResult", console: "Console") -> None:
         console.data(f"{line}\n")
     for line in result.untold:
         console.say(f"warning: {line}")
+    for line in result.outdated:
+        console.say(f"not deployed yet: {line}")
+    if result.outdated:
+        console.say(f"  hint: '{command('deploy')}' brings this build there")
     for changed in result.drift:
         console.say(f"warning: changed on the cluster: {changed}")
     if result.drift:

@@ -55,7 +55,8 @@ class DeployResult:
 class StatusResult:
     """What runs.
 
-    pods: on platform local. on_cluster: elsewhere, with drift: what was changed there, untold: what the user may not read.
+    pods: on platform local. on_cluster: elsewhere, with drift: what was changed there, outdated: what this build would change,
+    untold: what the user may not read.
     behind: what did not become ready in time. coordinator: the state it reports, "" if it was not asked.
     """
 
@@ -66,6 +67,7 @@ class StatusResult:
     pods: tuple[PodStatus, ...] = ()
     on_cluster: tuple[PodLine, ...] = ()
     drift: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
     untold: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
 
@@ -245,6 +247,7 @@ def run_status(
             behind=found.behind,
             on_cluster=found.lines,
             drift=found.drift,
+            outdated=found.outdated,
             untold=found.untold,
         )
     client = NodeClient(paths=local_paths(settings.root))

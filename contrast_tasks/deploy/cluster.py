@@ -135,11 +135,13 @@ class Kubectl:
         own = namespace.text() if namespace is not None else "default"
         return Target(context.at("name").text(), server, self._access.namespace or own)
 
-    def get(self, wanted: Sequence[Id]) -> dict[Id, Json]:
-        """Return those objects that exist."""
+    def get(self, wanted: Sequence[Id], *, with_owners: bool = False) -> dict[Id, Json]:
+        """Return those objects that exist; with_owners: each with the managers of its fields."""
         if not wanted:
             return {}
-        arguments = ("get", "--ignore-not-found", "--output=json", "--filename=-")
+        arguments = ["get", "--ignore-not-found", "--output=json", "--filename=-"]
+        if with_owners:
+            arguments.append("--show-managed-fields")
         text = self._ask([*arguments], _stream([each.render() for each in wanted]))
         return {id_of(item): item for item in _items(text)} if text.strip() else {}
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from contrast_tasks.decode import Json
 from contrast_tasks.deploy.cluster import Id, Kubectl
-from contrast_tasks.deploy.drift import drift
+from contrast_tasks.deploy.drift import drift, is_of_another_build, others
 from contrast_tasks.deploy.pods_report import PodLine, Workload, line_without_pods, pod_lines
 from contrast_tasks.deploy.select import id_in
 from contrast_tasks.errors import ClusterError
@@ -22,6 +22,7 @@ _DRIFT_UNKNOWN = "whether somebody changed workloads may not be looked up"
 class Status(NamedTuple):
     """The pods of the deployment, and for each workload what was changed on the cluster.
 
+    outdated: a line for each workload that an earlier deploy left, and this build would change.
     behind: what was not rolled out in time. untold: what is missing here, because the user may not read it.
     """
 
@@ -29,6 +30,7 @@ class Status(NamedTuple):
     drift: tuple[str, ...]
     behind: str
     untold: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
 
 
 def status(
@@ -78,21 +80,28 @@ def status(
         lines += found
     if denials and len(denials) == len(namespaces):
         raise denials[0]
-    return Status(tuple(lines), live.drift, behind, tuple(untold))
+    return Status(tuple(lines), live.drift.changed, behind, tuple(untold), live.drift.outdated)
+
+
+class Differences(NamedTuple):
+    """Lines for how workloads differ from the build. changed: by others on the cluster; outdated: not deployed yet."""
+
+    changed: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
 
 
 class _Live(NamedTuple):
-    """What of the workloads is not on the cluster, and what was changed there in the others."""
+    """What of the workloads is not on the cluster, and how the others differ there."""
 
     absent: frozenset[Id] = frozenset()
-    drift: tuple[str, ...] = ()
+    drift: Differences = Differences()
 
 
 def _live(deployed: Mapping[Id, Annotated], cluster: Kubectl, untold: list[str]) -> _Live:
     """Return what is known; untold: gets a line if the user may not know."""
     named = {each: item for each, item in deployed.items() if not item.has_generated_name}
     try:
-        found = cluster.get(list(named))
+        found = cluster.get(list(named), with_owners=True)
     except KubectlFailed as err:
         untold.append(f"{_DRIFT_UNKNOWN}: {_needed(_denial(err))}")
         return _Live()
@@ -110,20 +119,26 @@ def _needed(denial: KubectlFailed) -> str:
     return f"it takes the verb {', '.join(denial.denied)}"
 
 
-def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> tuple[str, ...]:
-    """Return what somebody changed on the cluster in the pods of workloads that are deployed."""
+def drift_of(objects: Sequence[Annotated], cluster: Kubectl) -> Differences:
+    """Return how the pods of workloads on the cluster differ from the build."""
     place = cluster.target()
     deployed = {
         id_in(item, place): item
         for item in objects
         if item.is_workload and not item.has_generated_name
     }
-    return _drift(deployed, cluster.get(list(deployed)))
+    return _drift(deployed, cluster.get(list(deployed), with_owners=True))
 
 
-def _drift(deployed: Mapping[Id, Annotated], live: Mapping[Id, Json]) -> tuple[str, ...]:
-    return tuple(
-        f"{each.key}: {line}"
-        for each, item in live.items()
-        for line in drift(deployed[each].obj, item.value)
-    )
+def _drift(deployed: Mapping[Id, Annotated], live: Mapping[Id, Json]) -> Differences:
+    changed: list[str] = []
+    outdated: list[str] = []
+    for each, item in live.items():
+        ours = deployed[each].obj
+        if not is_of_another_build(ours, item.value):
+            changed += [f"{each.key}: {line}" for line in drift(ours, item.value)]
+            continue
+        # Which fields differ says nothing of what others changed then.
+        outdated.append(f"{each.key}: what is deployed is of another build")
+        changed += [f"{each.key}: {name} set fields of its pods" for name in others(item.value)]
+    return Differences(tuple(changed), tuple(outdated))

@@ -5,10 +5,13 @@ a volume that it does not have is a change too.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from contrast_tasks.annotations import POLICY_KEYS
+from contrast_tasks.deploy.cluster import FIELD_MANAGER
 from contrast_tasks.kube import workloads
+from contrast_tasks.manifest.policy_document import DocumentError, document_in
 from contrast_tasks.pods.quantities import QuantityError, parse_quantity
 
 _SHOWN = 60
@@ -31,6 +34,46 @@ def drift(ours: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
     return list(_differences(template, found, path))
 
 
+def is_of_another_build(ours: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Return whether the policy that a deploy set is another one than ours; live: with its managedFields.
+
+    Who changes a field owns it from then on, so what a deploy owns is as that deploy set it.
+    """
+    wanted, found = (
+        workloads.mapping_at(workloads.pod_metadata(each), "annotations") for each in (ours, live)
+    )
+    place = (*workloads.template_path(ours), "metadata", "annotations")
+    owned = [_below(entry, place) for entry in _managed(live) if _is_ours(entry)]
+    return any(
+        key in found and found[key] != wanted.get(key) and any(f"f:{key}" in each for each in owned)
+        for key in POLICY_KEYS
+    )
+
+
+def others(live: Mapping[str, Any]) -> list[str]:
+    """Return the names of the other tools that own fields of the pods' spec; live: with its managedFields."""
+    place = (*workloads.template_path(live), "spec")
+    found = (entry for entry in _managed(live) if not _is_ours(entry) and _below(entry, place))
+    return sorted({str(entry.get("manager")) for entry in found})
+
+
+def _managed(live: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = live["metadata"].get("managedFields") or []
+    return found
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("manager") == FIELD_MANAGER)
+
+
+def _below(entry: Mapping[str, Any], place: Iterable[str]) -> Mapping[str, Any]:
+    """Return the fields below a place that an entry of managedFields has."""
+    found: Mapping[str, Any] = entry.get("fieldsV1") or {}
+    for step in place:
+        found = found.get(f"f:{step}") or {}
+    return found
+
+
 def _differences(ours: Any, live: Any, path: str) -> Iterator[str]:
     if isinstance(ours, Mapping) and isinstance(live, Mapping):
         for key, value in ours.items():
@@ -45,7 +88,9 @@ def _differences(ours: Any, live: Any, path: str) -> Iterator[str]:
         for number, (one, other) in enumerate(zip(ours, live, strict=True)):
             yield from _differences(one, other, f"{path}[{number}]")
     elif ours != live and not (_QUANTITIES.search(path) and _are_equal(ours, live)):
-        yield f"{path}: deployed {_show(ours)}, found {_show(live)}"
+        key = next((key for key in POLICY_KEYS if path.endswith(f".annotations.{key}")), "")
+        before, after = (_policy(key, one) if key else _show(one) for one in (ours, live))
+        yield f"{path}: deployed {before}, found {after}"
 
 
 def _named_differences(ours: list[Any], live: list[Any], path: str) -> Iterator[str]:
@@ -76,6 +121,15 @@ def _are_equal(ours: Any, live: Any) -> bool:
         return parse_quantity(str(ours)) == parse_quantity(str(live))
     except QuantityError:
         return False
+
+
+def _policy(key: str, value: Any) -> str:
+    """Return which policy an annotation has: as what it is known in the manifest."""
+    try:
+        found = document_in({key: value})
+    except DocumentError:
+        return "no policy that can be read"
+    return f"policy {found.key_hex}" if found else "nothing"
 
 
 def _show(value: Any) -> str:

@@ -320,6 +320,7 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
                 ),
                 PodLine("Job/once", "", "no pod", is_ready=False, restarts=0, reason="Quota: no"),
             ),
+            outdated=("Deployment/api: what is deployed is of another build",),
             drift=("Deployment/web: spec.x: deployed 1, found 2",),
             untold=("events may not be listed",),
         ),
@@ -335,6 +336,8 @@ def test_status_is_data(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> 
     assert shown.err.splitlines() == [
         SAID,
         "warning: events may not be listed",
+        "not deployed yet: Deployment/api: what is deployed is of another build",
+        "  hint: 'contrast-tasks deploy' brings this build there",
         "warning: changed on the cluster: Deployment/web: spec.x: deployed 1, found 2",
         "  hint: 'contrast-tasks deploy --take-over' sets it back",
         "1 of 2 pods is not ready",

@@ -28,7 +28,7 @@ case "$*" in
     echo "runtimeclass.node.k8s.io/runc"
     %s ;;
 "config view --minify --output=json") echo '{json.dumps(CONFIG)}' ;;
-"get --ignore-not-found --output=json --filename=-") cat >/dev/null; %s ;;
+"get --ignore-not-found --output=json --filename=-"*) cat >/dev/null; %s ;;
 *) exit 64 ;;
 esac
 """

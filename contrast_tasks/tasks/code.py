@@ -30,6 +30,7 @@ FOLDERS = (
     "policy",
     "prepare",
     "releases",
+    "report",
     "settings",
     "steps",
     "web",

@@ -75,7 +75,8 @@ MESH_PORT = define(
 MESH_PROBE = define(
     "G040 mesh-probe warning|note",
     "the proxy refuses a probe, or answers it instead of the application",
-    advice="use scheme HTTPS on a port with the flag false, or an exec probe",
+    advice="use scheme HTTPS on a port with the flag false, or an exec probe, or leave the probe out with `remove`",
+    answer=Answer("remove", is_choice=True),
 )
 MESH_REMOTE = define(
     "G040 mesh-remote error",

@@ -146,7 +146,16 @@ def _check_probes(
                     scheme = "HTTPS" if is_https else "HTTP"
                     found = f"the {scheme} {place} on port {port}, which the mesh will refuse"
                     wanted = "scheme HTTPS on a port with flag false, or an exec probe"
-                    ingress.report(catalogue.MESH_PROBE, "", found, wanted, spot=(*path, "httpGet"))
+                    field = f"{kind}.{container.get('name')}.{name}"
+                    ingress.report(
+                        catalogue.MESH_PROBE,
+                        "",
+                        found,
+                        wanted,
+                        f'to do without it: remove = ["{field}"] under the workload in contrast.toml',
+                        spot=(*path, "httpGet"),
+                        answer=("remove", [field]),
+                    )
             elif isinstance(tcp, dict) and ports.get(tcp.get("port"), tcp.get("port")) not in plain:
                 found = (
                     f"the TCP {place}, which the proxy answers even when the application is down"

@@ -6,7 +6,7 @@ import pytest
 
 from contrast_tasks.annotations import INGRESS
 from contrast_tasks.errors import Location
-from contrast_tasks.findings import Finding, Findings, Severity
+from contrast_tasks.findings import Finding, Findings, Setting, Severity
 from contrast_tasks.mesh.checks import check_pod, check_remotes
 from contrast_tasks.mesh.grammar import parse_mesh
 from contrast_tasks.mesh.model import MeshConfig
@@ -22,7 +22,9 @@ def pod(**members: Any) -> dict[str, Any]:
 
 
 def findings() -> Findings[Spot]:
-    return Findings(lambda spot: Location(file="pod.yml", pointer="/".join(map(str, spot))))
+    return Findings(
+        lambda spot: Location(file="pod.yml", pointer="/".join(map(str, spot))), "Deployment/web"
+    )
 
 
 def found_in(config: MeshConfig, spec: dict[str, Any]) -> list[Finding]:
@@ -109,6 +111,11 @@ def test_a_probe_the_mesh_defeats_is_reported_at_its_place(
 
     assert (found.rule, found.severity) == ("mesh-probe", severity)
     assert found.where.pointer.startswith("containers/0/readinessProbe")
+    # Without a probe a pod is ready at once, so a mere note does not propose it.
+    line = 'remove = ["containers.web.readinessProbe"]'
+    assert (line in found.hint) is (severity is Severity.WARNING)
+    answer = Setting(("workloads", "Deployment/web", "remove"), ["containers.web.readinessProbe"])
+    assert found.answer == (answer if severity is Severity.WARNING else None)
 
 
 @pytest.mark.parametrize("probe", [{"httpGet": {"port": 8080}}, {"tcpSocket": {"port": "https"}}])

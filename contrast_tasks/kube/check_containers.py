@@ -11,7 +11,7 @@ from contrast_tasks.findings import Finding
 from contrast_tasks.kube import workloads
 from contrast_tasks.kube.documents import Document
 from contrast_tasks.kube.subject import Subject
-from contrast_tasks.pods.quantities import QuantityError, parse_bytes, parse_quantity
+from contrast_tasks.pods.quantities import QuantityError, likely_bytes, parse_bytes, parse_quantity
 from contrast_tasks.pods.references import is_digest
 from contrast_tasks.pointers import Path
 
@@ -138,19 +138,21 @@ def _check_whole(subject: Subject) -> bool:
 
 
 def _check_request(subject: Subject, place: Path, owner: str, request: Any, limit: Any) -> None:
+    # A malformed limit is reported as such too.
+    wanted = likely_bytes(limit) if _is_malformed(limit) else limit
     if request is None:
         subject.report(
             catalogue.MEMORY_REQUEST,
             (*place, "limits", "memory"),
             f"{owner} has the memory limit {limit} and no request, expected both",
-            f"set resources.requests.memory to {limit}",
+            f"set resources.requests.memory to {wanted}",
         )
     elif _size(request) != _size(limit):
         subject.report(
             catalogue.MEMORY_REQUEST_DIFFERS,
             (*place, "requests", "memory"),
             f"{owner} has the memory request {request} and the limit {limit}, expected the same value",
-            f"set both to {limit}, or fit_memory = true under [defaults] in contrast.toml",
+            f"set both to {wanted}, or fit_memory = true under [defaults] in contrast.toml",
         )
 
 
@@ -172,9 +174,17 @@ def _amount(subject: Subject, path: Path, owner: str, holder: dict[str, Any], ki
             err.hint,
             answer=("remove", ["resources"])
             if holder is subject.spec
-            else (f"containers.{holder.get('name')}.memory", "700Mi"),
+            else (f"containers.{holder.get('name')}.memory", likely_bytes(value)),
         )
     return value
+
+
+def _is_malformed(value: Any) -> bool:
+    try:
+        parse_quantity(value)
+    except QuantityError:
+        return True
+    return False
 
 
 def _size(value: Any) -> Any:

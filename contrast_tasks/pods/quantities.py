@@ -41,7 +41,7 @@ def parse_quantity(value: Any) -> "int | Decimal":
     if match is None:
         raise QuantityError(
             f"found {value!r}, expected a quantity",
-            hint="write a number with a suffix of Ki Mi Gi Ti Pi Ei or n u m k M G T P E, such as 700Mi",
+            hint=f"write a number with a suffix of Ki Mi Gi Ti Pi Ei or n u m k M G T P E, such as {likely_bytes(value)}",
         )
     binary = 1 << 10 * (_BINARY.index(match["binary"]) + 1) if match["binary"] else 1
     exponent = _DECIMAL[match["decimal"]] if match["decimal"] else int(match["exponent"] or 0)
@@ -50,6 +50,14 @@ def parse_quantity(value: Any) -> "int | Decimal":
     from decimal import Decimal
 
     return (Decimal(match["number"]) * binary).scaleb(exponent)
+
+
+def likely_bytes(value: Any) -> str:
+    """Return the amount of memory that was meant by a text such as `512MB`, as in other programs; 700Mi if none is seen."""
+    match = re.fullmatch(
+        r"\s*([1-9][0-9]{0,14})\s*([kmgt])(?:i?b|i)?\s*", str(value), re.IGNORECASE
+    )
+    return f"{match[1]}{match[2].upper()}i" if match else "700Mi"
 
 
 def parse_bytes(value: Any) -> int:

@@ -500,3 +500,20 @@ def test_a_config_of_another_namespace_is_named_as_such() -> None:
 
     assert found.code == "G080"
     assert found.hint.startswith("the one at b.yml:1 is in the namespace x, and a pod sees")
+
+
+@pytest.mark.parametrize(
+    ("limit", "proposed"),
+    [("512MB", "512Mi"), ("2 gb", "2Gi"), ("64KiB", "64Ki"), ("much", "700Mi")],
+)
+def test_an_amount_as_other_programs_write_it_is_answered_with_one_of_kubernetes(
+    limit: str, proposed: str
+) -> None:
+    found = judged(swapped("limits: {memory: 1Gi}", f"limits: {{memory: {limit}}}"))
+
+    malformed, differs = sorted(found, key=lambda each: each.rule)
+    assert (malformed.rule, differs.rule) == ("memory-quantity", "memory-request")
+    assert malformed.hint.endswith(f"such as {proposed}")
+    assert malformed.answer is not None
+    assert malformed.answer.value == proposed
+    assert differs.hint.startswith(f"set both to {proposed}, or")

@@ -45,7 +45,7 @@ from contrast_tasks.guest.secret_files import Reader, SecretFiles, write_credent
 from contrast_tasks.guest.volumes.errors import VolumeNotOpened
 from contrast_tasks.guest.volumes.pod import hold, parse_devices
 from contrast_tasks.guest.volumes.volume import Places, Volume
-from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny
+from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny, told
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -242,7 +242,7 @@ def _filter(environ: Mapping[str, str], say: Say, *, is_first: bool) -> None:
     is_first: no earlier run has finished, so the sidecar has not begun either.
     """
     if environ.get(variables.MESH_DISABLED):
-        say(f"incoming connections are let in, the guest's rule was there {lift_deny()} times")
+        say(f"incoming connections are let in, {told(lift_deny())}")
     elif is_first and not close_ipv6():
         say("IPv6 connections cannot be dropped before the sidecar runs")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from contrast_tasks.guest.process import Say
 from contrast_tasks.mesh.interception import Interception, closed_ipv6, ingress_rules
 from contrast_tasks.mesh.model import MeshConfig
-from contrast_tasks.packet_filter.deny import lift_deny
+from contrast_tasks.packet_filter.deny import lift_deny, told
 from contrast_tasks.packet_filter.tools import (
     PacketFilterError,
     Tool,
@@ -43,7 +43,7 @@ def intercept(
         is_transparent = _write_ipv4(config, tools, say)
         _write_ipv6(config, more, ipv6_switch, say, is_transparent=is_transparent)
     removed = lift_deny(tools, more)
-    say(f"the packet filter is set, the guest's rule was there {removed} times")
+    say(f"the packet filter is set, {told(removed)}")
     return Interception(is_transparent=is_transparent, dual_stack=has_ipv6_sockets())
 
 

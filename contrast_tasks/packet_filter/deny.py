@@ -104,6 +104,12 @@ def lift_deny(
     return removed
 
 
+def told(removed: int) -> str:
+    """Return in words how often `lift_deny` found the rule."""
+    often = {0: "not there", 1: "there once"}.get(removed, f"there {removed} times")
+    return f"the guest's rule was {often}"
+
+
 def _remove(tool: Tool, listing: Sequence[Meaning], rule: Rule) -> int:
     """Return how often a rule was in the listing; it is nowhere afterwards."""
     count, reason = listing.count(rule.meaning), "it is still there"

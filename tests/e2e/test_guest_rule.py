@@ -17,7 +17,7 @@ from tests.fakes.pod_network import Pod, PodNetwork, needed
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("mesh-guest")]
 
 REFUSED_S = 1.5
-LIFTED = "the guest's rule was there 1 times"
+LIFTED = "the guest's rule was there once"
 
 
 @pytest.fixture

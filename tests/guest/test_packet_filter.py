@@ -54,7 +54,7 @@ def test_a_second_run_changes_nothing(guest: Guest) -> None:
     guest.intercept("web#8443#false")
 
     assert [guest.four.tables["mangle"], guest.six.tables["mangle"]] == before
-    assert guest.said[-1] == "the packet filter is set, the guest's rule was there 0 times"
+    assert guest.said[-1] == "the packet filter is set, the guest's rule was not there"
 
 
 def test_without_tproxy_connections_are_redirected(guest: Guest) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contrast_tasks.errors import SettingsError
-from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny
+from contrast_tasks.packet_filter.deny import close_ipv6, is_in_guest, lift_deny, told
 from contrast_tasks.packet_filter.tools import PacketFilterError
 from tests.fakes.iptables import DENY, DENY_6, Kernel
 
@@ -127,3 +127,11 @@ def test_only_a_guests_packet_filter_is_ours(environ: dict[str, str], expected: 
 def test_another_value_of_the_switch_is_refused() -> None:
     with pytest.raises(SettingsError, match="CONTRAST_PACKET_FILTER is 'yes', wanted on or off"):
         is_in_guest({"CONTRAST_PACKET_FILTER": "yes"})
+
+
+def test_how_often_the_rule_was_there_is_told_in_words() -> None:
+    assert [told(removed) for removed in (0, 1, 3)] == [
+        "the guest's rule was not there",
+        "the guest's rule was there once",
+        "the guest's rule was there 3 times",
+    ]

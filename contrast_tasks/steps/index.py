@@ -176,7 +176,7 @@ def _found(settings: Settings) -> Found:
         inputs += made_of
         if settings.in_place:
             refused.append(_not_in_place(source))
-    found = find_sources(settings.root, settings.sources, rendered)
+    found = find_sources(settings.root, settings.sources, rendered, settings.where("sources"))
     found.findings += refused
     found.directories += inputs
     return found

@@ -26,11 +26,15 @@ class Found:
 
 
 def find_sources(
-    root: Path, sources: Sequence[str], rendered: Mapping[str, str] = _NOTHING
+    root: Path,
+    sources: Sequence[str],
+    rendered: Mapping[str, str] = _NOTHING,
+    where: Location | None = None,
 ) -> Found:
     """Find the YAML and JSON files below the sources, in lexical order, each once by its real path.
 
     rendered: the file that stands for a source, as what a kustomization renders to; "" for none, which is told elsewhere.
+    where: the place at which the sources are named, None if a finding about one of them has no other place than its name.
 
     The path below build/deployment is relative to the folder all sources have in common, so that equal names in two
     sources stay apart. Source: docs/internals/generate.md 3.
@@ -57,7 +61,7 @@ def find_sources(
         elif os.path.isfile(top) and top.endswith(SOURCE_SUFFIXES):  # noqa: PTH113
             names.append(top)
         if len(names) == before and len(found.findings) == told:
-            found.findings.append(_nothing_in(source, exists=os.path.exists(top)))  # noqa: PTH110
+            found.findings.append(_nothing_in(source, exists=os.path.exists(top), where=where))  # noqa: PTH110
     seen: set[str] = set()
     inside, below = f"{root}{os.sep}", f"{common}{os.sep}"
     for name in names:
@@ -134,10 +138,10 @@ def _unspeakable(path: str) -> Finding:
     )
 
 
-def _nothing_in(source: str, *, exists: bool) -> Finding:
+def _nothing_in(source: str, *, exists: bool, where: Location | None) -> Finding:
     wanted = "a directory with .yml, .yaml or .json files, or such a file"
     return Finding(
         catalogue.NO_SOURCES,
-        Location(file=source),
+        where or Location(file=source),
         f"found {'no YAML or JSON file' if exists else 'nothing'} at '{source}', expected {wanted}",
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contrast_tasks.errors import Location
 from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps import index as stage
 from contrast_tasks.steps.index import Entries, Index, Indexed, index_sources
@@ -118,8 +119,10 @@ def test_a_source_without_yaml_is_an_error(
 ) -> None:
     _touch(tmp_path, *prepare)
 
-    [finding] = find_sources(tmp_path, [source]).findings
+    where = Location(file="contrast.toml", line=2)
+    [finding] = find_sources(tmp_path, [source], where=where).findings
 
+    assert finding.where == where
     assert finding.code == "G001"
     assert finding.message.startswith(message)
 

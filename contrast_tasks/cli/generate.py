@@ -291,7 +291,9 @@ def _summary(steps: Iterable[Step], workloads: int, note: str, elapsed_s: float)
     middle = f", {note}" if note else ""
     all_of_them = number_of(workloads, "workload")
     # What `lint` has derived is not derived again.
-    begin = f"generated {derived} of {all_of_them}" if derived else f"{all_of_them} up to date"
+    begin = f"{all_of_them} up to date"
+    if derived or wrote:
+        begin = f"generated {f'{derived} of ' if derived else ''}{all_of_them}"
     return f"{begin}, {number_of(wrote, 'file')} written{middle} ({elapsed_s:.1f} s)"
 
 

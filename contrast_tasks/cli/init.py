@@ -92,6 +92,8 @@ def _checks(service: str, context: Context) -> list[str]:
         context.console.say(f"{name} is there already and stays as it is; it needs:")
         context.console.data(text)
         return []
+    if service == "gitlab":
+        context.console.say(f"include it in .gitlab-ci.yml: 'include: [{{local: {file}}}]'")
     context.console.say(f"in {name} name your copy of contrast-tasks and the commit to use")
     return _write(context, name, text.encode())
 

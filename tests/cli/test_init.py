@@ -260,6 +260,9 @@ def test_checks_are_written_where_the_service_looks_in_the_repository(
     assert yaml.safe_load(text)
     assert f"wrote ../{file}\n" in first.err
     assert f"in ../{file} name your copy of contrast-tasks and the commit to use\n" in first.err
+    # Source: GitLab's CI/CD YAML syntax reference, `include:local`; other services find their file by its name.
+    included = f"include it in .gitlab-ci.yml: 'include: [{{local: {file}}}]'\n"
+    assert (included in first.err) is (service == "gitlab")
     assert (repository / file).read_text() == "# mine\n"
     assert f"../{file} is there already and stays as it is; it needs:\n" in second.err
     assert second.out == text

@@ -26,10 +26,14 @@ def refuse_unpushed(
     say: Callable[[str], None],
     registry: OpenRegistry | None = None,
 ) -> None:
-    """Raise ClusterError for images that their registries lack; say: is told of registries that could not be asked."""
+    """Raise ClusterError for images that their registries lack.
+
+    say: is told of each registry that is asked, since one that does not answer is waited for, and of those that did not answer.
+    """
     from contrast_tasks.steps.lock import OUR_NAMES, open_registry
 
     lacking: list[str] = []
+    asked: set[str] = set()
     silent: set[str] = set()
     with ExitStack() as stack:
         source: ImageSource | None = None
@@ -44,6 +48,9 @@ def refuse_unpushed(
             if source is None:
                 source = (registry or open_registry)(stack)
             host = reference.registry
+            if host not in asked:
+                asked.add(host)
+                say(f"asking {host} whether it has what is in {layout}")
             try:
                 if host not in silent:
                     source.manifest(reference)

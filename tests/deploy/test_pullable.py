@@ -78,7 +78,7 @@ def test_an_image_that_its_registry_lacks_is_refused_until_it_is_pushed(
     said: list[str] = []
     look(settings, said)
 
-    assert said == []
+    assert said == [f"asking {registry.host} whether it has what is in build/images"]
 
 
 def test_it_is_refused_before_anything_is_applied(settings: Settings) -> None:
@@ -98,7 +98,8 @@ def test_a_registry_that_cannot_be_asked_is_told_once(
 
     look(settings, said)
 
-    [line] = said
+    asking, line = said
+    assert asking == f"asking {registry.host} whether it has what is in build/images"
     assert line.startswith(
         f"warning: whether {registry.host} has what is in build/images was not looked up: "
     )

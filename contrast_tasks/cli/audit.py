@@ -60,7 +60,7 @@ def _log(arguments: argparse.Namespace, context: Context, settings: "Settings") 
     from contrast_tasks.client.audit_log import run_audit_log
     from contrast_tasks.client.coordinator import Reach
 
-    with coordinator_argument(arguments, settings, context.console.say) as coordinator:
+    with coordinator_argument(arguments, settings, context.console) as coordinator:
         result = run_audit_log(
             settings,
             say=context.console.say,

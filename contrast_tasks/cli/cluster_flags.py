@@ -1,13 +1,15 @@
 """The flags that say which cluster is meant, with the names that kubectl gives them."""
 
 import argparse
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from contrast_tasks.addresses import USER_API_PORT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contrast_tasks.cli.console import Console
     from contrast_tasks.client.deployed import Given
     from contrast_tasks.settings.model import Settings
 
@@ -34,7 +36,7 @@ def cluster_flags(arguments: argparse.Namespace) -> dict[str, Any]:
 def coordinator_argument(
     arguments: argparse.Namespace,
     settings: "Settings",
-    say: Callable[[str], None],
+    console: "Console",
 ) -> "Iterator[Given]":
     """Yield the Coordinator that was named, else what finds that of the cluster; None for that of this machine.
 
@@ -51,7 +53,9 @@ def coordinator_argument(
             from contrast_tasks.deploy.apply import kubectl_of
             from contrast_tasks.deploy.reach import reached
 
+            say, watch = console.say, console.progress
             cluster = kubectl_of(settings, say)
-            return stack.enter_context(reached(cluster, USER_API_PORT, limit_s=limit_s, say=say))
+            way = reached(cluster, USER_API_PORT, limit_s=limit_s, say=say, watch=watch)
+            return stack.enter_context(way)
 
         yield found

@@ -57,7 +57,7 @@ def _compare(planned: Planned, arguments: argparse.Namespace, context: Context) 
     found = planned.differences
     findings = _look_at_cluster(project, context)
     say = context.console.say
-    with coordinator_argument(arguments, now.settings, say) as coordinator:
+    with coordinator_argument(arguments, now.settings, context.console) as coordinator:
         running = running_difference(
             now.settings,
             (now.root / project.paths.manifest).read_bytes(),

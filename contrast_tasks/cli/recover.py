@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"recover: {option} has no meaning with --fetch-shares")
         return _fetch(arguments, context, settings)
-    with coordinator_argument(arguments, settings, context.console.say) as coordinator:
+    with coordinator_argument(arguments, settings, context.console) as coordinator:
         result = run_recover(
             settings,
             say=context.console.say,
@@ -77,7 +77,7 @@ def _fetch(arguments: argparse.Namespace, context: Context, settings: "Settings"
     from contrast_tasks.client.coordinator import Reach
     from contrast_tasks.client.recover import fetch_shares
 
-    with coordinator_argument(arguments, settings, context.console.say) as coordinator:
+    with coordinator_argument(arguments, settings, context.console) as coordinator:
         files = fetch_shares(
             settings,
             say=context.console.say,

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
         expected = expected_transition(settings, arguments.latest_transition, FOLDER)
     elif arguments.latest_transition is not None:
         raise UsageError("set: --latest-transition is for --atomic only")
-    with coordinator_argument(arguments, settings, context.console.say) as coordinator:
+    with coordinator_argument(arguments, settings, context.console) as coordinator:
         result = run_set(
             settings,
             say=context.console.say,

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, context: Context) -> Report:
     from contrast_tasks.client.verify import FOLDER, run_verify
 
     settings = context.settings(is_project=False, **cluster_flags(arguments))
-    with coordinator_argument(arguments, settings, context.console.say) as coordinator:
+    with coordinator_argument(arguments, settings, context.console) as coordinator:
         result = run_verify(
             settings,
             say=context.console.say,

@@ -16,12 +16,15 @@ from contrast_tasks.addresses import joined
 from contrast_tasks.deploy.cluster import Id, Kubectl, named
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kubectl import refused
+from contrast_tasks.progress import Watch, unseen
 from contrast_tasks.report.hints import command
 
 # A pod of this name relays to the Service: nodes forward no ports into virtual machines (docs/howto/cluster.md).
 RELAY = "port-forwarder-coordinator"
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 _START_S, _PAUSE_S = 30.0, 1.0
+# After so many seconds whoever watches is told that it still goes on.
+_TELL_S = 10.0
 # What kubectl says of a pod that is still to come.
 _NO_POD = "timed out waiting for the condition"
 _PASSING = ("is not running", "found no pod")
@@ -30,8 +33,13 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterator[str]:
-    """Yield host:port of the Coordinator's user API; limit_s: how long its pod may take to run. Raises ClusterError."""
+def reached(
+    cluster: Kubectl, port: int, *, limit_s: float, say: Say, watch: Watch = unseen
+) -> Iterator[str]:
+    """Yield host:port of the Coordinator's user API; limit_s: how long its pod may take to run. Raises ClusterError.
+
+    watch: is told that the pod is waited for.
+    """
     place = cluster.target()
     service = Id("v1", "Service", place.namespace, "coordinator")
     relay = Id("v1", "Pod", place.namespace, RELAY)
@@ -51,9 +59,9 @@ def reached(cluster: Kubectl, port: int, *, limit_s: float, say: Say) -> Iterato
         yield address
         return
     target = relay if cluster.get([relay]) else service
-    patience = f"--pod-running-timeout={min(_START_S, max(1.0, limit_s)):.0f}s"
+    patience = f"--pod-running-timeout={min(_TELL_S, max(1.0, limit_s)):.0f}s"
     words = cluster.command("port-forward", "--address=127.0.0.1", patience, *named(target))
-    with Forward(words, port, limit_s=limit_s, say=say) as forward:
+    with Forward(words, port, limit_s=limit_s, say=say, watch=watch) as forward:
         say(
             f"coordinator {forward.address}, which kubectl forwards to {target.key}: "
             "its Service has no address of a load balancer"
@@ -65,11 +73,14 @@ class Forward:
     """A port of this machine that kubectl forwards while the context lasts; a kubectl that ends meanwhile is started again.
 
     words: kubectl's command but for the ports; limit_s: how long a pod may take that does not run yet; say: is told once why
-    kubectl ended. Raises ClusterError.
+    kubectl ended; watch: is told that it is waited for at the beginning. Raises ClusterError.
     """
 
-    def __init__(self, words: Sequence[str], port: int, *, limit_s: float, say: Say) -> None:
+    def __init__(
+        self, words: Sequence[str], port: int, *, limit_s: float, say: Say, watch: Watch = unseen
+    ) -> None:
         self._words, self._port, self._limit_s, self._say = words, port, limit_s, say
+        self._watch = watch
         self._local = 0
         self._is_told = False
         self._closed = threading.Event()
@@ -97,17 +108,20 @@ class Forward:
 
     def _begin(self) -> None:
         end = time.monotonic() + self._limit_s
-        while True:
-            try:
-                self._start()
-            except ClusterError as err:
-                is_passing = any(words in str(err) for words in _PASSING)
-                if not is_passing or time.monotonic() + _PAUSE_S > end:
-                    raise
-                self._tell(err)
-                self._closed.wait(_PAUSE_S)
-            else:
-                return
+        with self._watch("waiting for", 1, "pod") as progress:
+            while True:
+                progress.begin("coordinator")
+                try:
+                    self._start()
+                except ClusterError as err:
+                    is_passing = any(words in str(err) for words in _PASSING)
+                    if not is_passing or time.monotonic() + _PAUSE_S > end:
+                        raise
+                    self._tell(err)
+                    self._closed.wait(_PAUSE_S)
+                else:
+                    progress.end("coordinator")
+                    return
 
     def _start(self) -> None:
         """Start kubectl, and return when it listens. Raises ClusterError."""

@@ -1,11 +1,12 @@
 """How a Coordinator on a cluster is reached, with the real kubectl."""
 
 import errno
+import os
 import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from contrast_tasks.attestation.issuers.simulated import SimulatedProcessor
 from contrast_tasks.client.set import run_set
 from contrast_tasks.deploy import reach
 from contrast_tasks.deploy.cluster import Access, Kubectl
-from contrast_tasks.deploy.reach import RELAY, reached
+from contrast_tasks.deploy.reach import RELAY, Forward, reached
 from contrast_tasks.errors import ClusterError
+from contrast_tasks.progress import Progress
 from tests.fakes.deployment import Project, running_coordinator
 from tests.fakes.kube.cluster import Key, Object
 from tests.fakes.kube.kinds import kind
@@ -111,6 +113,35 @@ def test_a_coordinator_without_any_pod_is_told(
         pass
 
     assert "status" in caught.value.hint
+
+
+def test_whoever_watches_is_told_of_every_attempt_while_no_pod_runs(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "_PAUSE_S", 0.0)
+    script = (
+        f"cd {tmp_path}; [ -e one ] && [ -e two ] && echo 'Forwarding from 127.0.0.1:4 -> 1313' && exec cat <>pipe;"
+        " [ -e one ] && touch two; touch one; echo 'timed out waiting for the condition' >&2; exit 1"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    told: list[str] = []
+
+    class Told:
+        def begin(self, name: str) -> None:
+            told.append(f"begin {name}")
+
+        def end(self, name: str, size_bytes: int = 0) -> None:
+            told.append(f"end {name}")
+
+    def watch(verb: str, total: int, unit: str) -> AbstractContextManager[Progress]:
+        told.append(f"{verb} {total} {unit}")
+        return nullcontext(Told())
+
+    with Forward(["sh", "-c", script], 1313, limit_s=60, say=said.append, watch=watch) as forward:
+        assert forward.address == "127.0.0.1:4"
+
+    assert told == ["waiting for 1 pod", *["begin coordinator"] * 3, "end coordinator"]
+    assert len([line for line in said if line.startswith("waiting for the coordinator: ")]) == 1
 
 
 @ON_FAKE

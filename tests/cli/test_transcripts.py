@@ -557,6 +557,15 @@ def test_a_first_run_shows_policies_then_files_then_one_summary(
     ]
 
 
+def test_what_lint_has_derived_is_generated_too(terminal: Terminal) -> None:
+    terminal.run("lint")
+
+    shown = terminal.run("generate")
+
+    last = normal(shown.err).splitlines()[-1]
+    assert last == "generated 4 workloads, 13 files written, 2 warnings (<time>)"
+
+
 def test_quiet_says_nothing(terminal: Terminal) -> None:
     shown = terminal.run("generate", "--quiet")
 

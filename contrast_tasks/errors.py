@@ -27,12 +27,25 @@ if TYPE_CHECKING:
 
 
 class Location(Record):
-    """A place in a user's file; line and column count from 1, pointer is an RFC 6901 JSON pointer."""
+    """A place in a user's file; line and column count from 1, pointer is an RFC 6901 JSON pointer.
+
+    _source: the kustomization that the file was rendered from, "" for a file of the user's own.
+    """
 
     file: str
     line: int | None = None
     column: int | None = None
     pointer: str = ""
+    _source: str = ""
+
+    @property
+    def in_repository(self) -> "Location":
+        """Return the place to show in a repository, which does not have what was rendered: the first line of its source."""
+        return Location(file=self._source, line=1) if self._source else self
+
+    def rendered_from(self, source: str) -> "Location":
+        """Return the place, of a file that was rendered from `source`."""
+        return self.replace(_source=source)
 
     def __str__(self) -> str:
         parts = [self.file]

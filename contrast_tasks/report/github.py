@@ -6,7 +6,7 @@ Source: "Workflow commands for GitHub Actions": percent, CR and LF are escaped e
 from contrast_tasks.errors import Location
 from contrast_tasks.findings import Severity
 from contrast_tasks.report.hints import PROGRAM
-from contrast_tasks.report.model import Report, in_checkout, with_hint
+from contrast_tasks.report.model import Report, in_checkout, with_place
 from contrast_tasks.report.text import CONTROL
 
 _COMMANDS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
@@ -24,6 +24,7 @@ def _property(text: str) -> str:
 def _command(command: str, title: str, text: str, where: Location | None) -> str:
     members = [("title", title)]
     if where is not None:
+        where = where.in_repository
         members = [
             ("file", in_checkout(where.file)),
             *((("line", str(where.line)),) if where.line else ()),
@@ -40,13 +41,13 @@ def render(report: Report) -> bytes:
         _command(
             _COMMANDS[finding.severity],
             f"{finding.code} {finding.rule}",
-            with_hint(finding, "\n"),
+            with_place(finding, "\n"),
             finding.where,
         )
         for finding in report.findings
     ]
     lines += [
-        _command("error", PROGRAM, with_hint(failure, "\n"), failure.where)
+        _command("error", PROGRAM, with_place(failure, "\n"), failure.where)
         for failure in report.other_failures
     ]
     return "".join(lines).encode()

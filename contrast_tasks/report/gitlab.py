@@ -9,8 +9,8 @@ from typing import Any
 
 from contrast_tasks.errors import Location
 from contrast_tasks.files import pretty_json, sha256_hex
-from contrast_tasks.findings import Severity
-from contrast_tasks.report.model import Report, in_checkout, with_hint
+from contrast_tasks.findings import Finding, Severity
+from contrast_tasks.report.model import Failure, Report, in_checkout, with_hint, with_place
 
 _SEVERITIES = {Severity.NOTE: "info", Severity.WARNING: "minor", Severity.ERROR: "major"}
 # An entry needs a place; what is wrong with no file in particular is shown at the settings.
@@ -19,24 +19,24 @@ _NOWHERE = Location(file="contrast.toml")
 
 def render(report: Report) -> bytes:
     """Return the list; errors that are not findings are in it, as `blocker`."""
-    found = [
-        (f"{each.code}/{each.rule}", _SEVERITIES[each.severity], with_hint(each, "; "), each.where)
+    found: list[tuple[str, str, Finding | Failure, Location]] = [
+        (f"{each.code}/{each.rule}", _SEVERITIES[each.severity], each, each.where)
         for each in report.findings
     ]
     found += [
-        (each.kind, "blocker", with_hint(each, "; "), each.where or _NOWHERE)
-        for each in report.other_failures
+        (each.kind, "blocker", each, each.where or _NOWHERE) for each in report.other_failures
     ]
     seen: Counter[str] = Counter()
     entries: list[dict[str, Any]] = []
-    for name, severity, text, where in found:
+    for name, severity, each, place in found:
+        where, text = place.in_repository, with_hint(each, "; ")
         path = in_checkout(where.file)
         # Of several that differ in their lines only each has its number.
         key = f"{name}\0{path}\0{text}"
         seen[key] += 1
         entries.append(
             {
-                "description": text,
+                "description": with_place(each, "; "),
                 "check_name": name,
                 "fingerprint": sha256_hex(f"{key}\0{seen[key]}".encode()),
                 "severity": severity,

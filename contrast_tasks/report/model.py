@@ -123,6 +123,12 @@ def with_hint(found: Finding | Failure, joint: str) -> str:
     return f"{found.message}{joint}{found.hint}" if found.hint else found.message
 
 
+def with_place(found: Finding | Failure, joint: str) -> str:
+    """Return the message and the hint for who shows it in a repository, with the place that the repository does not have."""
+    text, where = with_hint(found, joint), found.where
+    return text if where is None or where.in_repository is where else f"{where}: {text}"
+
+
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings sorted for display, each once."""
     return tuple(sorted(dict.fromkeys(findings), key=sort_key))

@@ -13,7 +13,7 @@ from contrast_tasks.catalogue import Entry
 from contrast_tasks.errors import Location
 from contrast_tasks.files import pretty_json
 from contrast_tasks.report.hints import PROGRAM
-from contrast_tasks.report.model import Report, in_checkout, with_hint
+from contrast_tasks.report.model import Report, in_checkout, with_place
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _PAGE = "docs/reference/findings.md"
@@ -38,7 +38,8 @@ def _rule(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _location(where: Location) -> dict[str, Any]:
+def _location(found: Location) -> dict[str, Any]:
+    where = found.in_repository
     region = {
         key: value
         for key, value in (("startLine", where.line), ("startColumn", where.column))
@@ -59,7 +60,7 @@ def render(report: Report) -> bytes:
     notifications = [
         {
             "level": "error",
-            "message": {"text": with_hint(failure, "; ")},
+            "message": {"text": with_place(failure, "; ")},
             **({"locations": [_location(failure.where)]} if failure.where else {}),
         }
         for failure in report.other_failures
@@ -70,7 +71,7 @@ def render(report: Report) -> bytes:
             "ruleIndex": ids.index(_rule_id(finding.entry)),
             # SARIF's levels have the names of our severities.
             "level": finding.severity.value,
-            "message": {"text": with_hint(finding, "; ")},
+            "message": {"text": with_place(finding, "; ")},
             "locations": [_location(finding.where)],
         }
         for finding in report.findings

@@ -50,13 +50,18 @@ def render(root: Path, source: str, build_dir: str) -> Rendered:
         for name, path in zip(shown, inputs, strict=True)
     ]
     digest = sha256_hex(canonical_json(digests))
-    name = _relative(folder, root).replace("..", "up").strip("./") or "kustomization"
-    file = f"{build_dir}/rendered/{name}.yml"
+    file = rendered_file(root, source, build_dir)
     if not _is_current(root / file, source, digest):
         content = _rendered(folder, source)
         head = _HEAD.format(source, digest, sha256_hex(content))
         write_atomic(root / file, head.encode() + content)
     return Rendered(file=file, inputs=tuple(shown))
+
+
+def rendered_file(root: Path, source: str, build_dir: str) -> str:
+    """Return the file that a kustomization is rendered to."""
+    name = _relative((root / source).parent, root).replace("..", "up").strip("./")
+    return f"{build_dir}/rendered/{name or 'kustomization'}.yml"
 
 
 def _names_in(folder: Path) -> list[str]:

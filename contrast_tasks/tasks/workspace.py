@@ -23,6 +23,7 @@ from contrast_tasks.steps.index import (
     read_facts,
     read_source,
 )
+from contrast_tasks.steps.kustomize import is_kustomization, rendered_file
 from contrast_tasks.steps.plan import with_outputs_in
 from contrast_tasks.steps.project import Project, Spec, handlers_of
 from contrast_tasks.steps.work import Head, Work, head_of, parse_head, parse_work
@@ -80,9 +81,20 @@ class Workspace(Record):
     def in_files(self, findings: "Iterable[Finding]") -> "list[Finding]":
         """Return the findings to show, with the lines of the files as they are now, which differ where `generate` added to them."""
         project = self.project
-        findings = without_ignored(findings, project.settings)
-        if not project.settings.in_place:
-            return list(findings)
+        settings = project.settings
+        findings = without_ignored(findings, settings)
+        if not settings.in_place:
+            sources = {
+                rendered_file(settings.root, source, settings.build_dir): source
+                for source in settings.sources
+                if is_kustomization(source)
+            }
+            return [
+                each.replace(where=each.where.rendered_from(sources[each.where.file]))
+                if each.where.file in sources
+                else each
+                for each in findings
+            ]
         pins = {source.file: dict(source.pins) for source in project.index.files}
         return in_files(project.root, pins, findings)
 

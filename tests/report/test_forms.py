@@ -453,3 +453,36 @@ def test_junit_has_the_seconds_of_each_task_and_of_all() -> None:
     (suite,) = root.iter("testsuite")
     assert suite.attrib["time"] == "1.750"
     assert [case.attrib["time"] for case in root.iter("testcase")] == ["0.250", "1.500", "0.000"]
+
+
+def test_what_was_rendered_is_shown_at_the_kustomization_which_the_repository_has() -> None:
+    rendered, source = "build/rendered/prod.yml", "prod/kustomization.yaml"
+    found = [
+        findings.finding(
+            Severity.ERROR,
+            "found a",
+            hint="set both",
+            where=Location(file=rendered, line=line).rendered_from(source),
+        )
+        for line in (7, 8)
+    ]
+    report = Report(command="lint", findings=(found[0],))
+    moved = Report(command="lint", findings=(found[1],))
+    text = f"{rendered}:7: found a; set both"
+
+    (run,) = json.loads(sarif.render(report))["runs"]
+    (result,) = run["results"]
+    (entry,) = json.loads(gitlab.render(report))
+    (other,) = json.loads(gitlab.render(moved))
+
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == source
+    assert (place["region"], result["message"]["text"]) == ({"startLine": 1}, text)
+    assert entry["location"] == {"path": source, "lines": {"begin": 1}}
+    assert entry["description"] == text
+    assert entry["fingerprint"] == other["fingerprint"]
+    annotation = github.render(report).decode()
+    assert annotation.startswith(f"::error file={source},line=1,title=")
+    assert annotation.endswith(f"::{rendered}:7: found a%0Aset both\n")
+    # People at the project have the file.
+    assert finding_line(found[0]).startswith(f"{rendered}:7: ")

@@ -6,12 +6,18 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from contrast_tasks.catalogue import MEMORY_LIMIT
+from contrast_tasks.errors import Location
+from contrast_tasks.findings import Finding
+from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.project import Spec
 from contrast_tasks.tasks.face import load_tasks
-from contrast_tasks.tasks.workspace import open_workspace
+from contrast_tasks.tasks.workspace import Workspace, open_workspace
 from tests.fakes.commands import Terminal
 from tests.fakes.workloads import FakeProject
 
@@ -368,4 +374,22 @@ def test_the_demo_is_no_command_of_a_users_project(
     assert shown.err.splitlines() == [
         "contrast-tasks: error: unknown command 'demo'",
         "  hint: it is a task of our repository: run './doitw demo' in a checkout",
+    ]
+
+
+def test_what_was_rendered_is_found_in_the_repository_at_the_kustomization_that_is_named() -> None:
+    settings = Settings(
+        root=Path("/project"), platform="local", sources=("k/kustomization.yaml", "d")
+    )
+    places = [Location(file=file, line=7) for file in ("build/rendered/k.yml", "d/web.yml")]
+    opened: Any = SimpleNamespace(project=SimpleNamespace(settings=settings))
+
+    found = Workspace.in_files(
+        opened, [Finding(MEMORY_LIMIT, place, "found a") for place in places]
+    )
+
+    assert [finding.where for finding in found] == places
+    assert [finding.where.in_repository for finding in found] == [
+        Location(file="k/kustomization.yaml", line=1),
+        places[1],
     ]

@@ -4,6 +4,7 @@ Only what the deployment says is compared, since the API server and others add f
 a volume that it does not have is a change too.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -35,19 +36,46 @@ def drift(ours: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
 
 
 def is_of_another_build(ours: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    """Return whether the policy that a deploy set is another one than ours; live: with its managedFields.
+    """Return whether a field of the pod template that a deploy set is another one than ours; live: with its managedFields.
 
     Who changes a field owns it from then on, so what a deploy owns is as that deploy set it.
     """
-    wanted, found = (
-        workloads.mapping_at(workloads.pod_metadata(each), "annotations") for each in (ours, live)
-    )
-    place = (*workloads.template_path(ours), "metadata", "annotations")
-    owned = [_below(entry, place) for entry in _managed(live) if _is_ours(entry)]
+    place = workloads.template_path(ours)
+    template, found = workloads.pod_template(dict(ours)), workloads.pod_template(dict(live))
     return any(
-        key in found and found[key] != wanted.get(key) and any(f"f:{key}" in each for each in owned)
-        for key in POLICY_KEYS
+        _is_set_otherwise(_below(entry, place), template, found, "")
+        for entry in _managed(live)
+        if _is_ours(entry)
     )
+
+
+def _is_set_otherwise(owned: Mapping[str, Any], ours: Any, live: Any, path: str) -> bool:
+    """Return whether a field below is not ours; owned: those that a deploy owns there, as managedFields have them."""
+    for step, below in owned.items():
+        wanted, found = _at(step, ours), _at(step, live)
+        if found is None:
+            continue
+        place = f"{path}.{step[2:]}"
+        if wanted is None or (not below and any(_differences(wanted, found, place))):
+            return True
+        if _is_set_otherwise(below, wanted, found, place):
+            return True
+    return False
+
+
+def _at(step: str, value: Any) -> Any:
+    """Return what a step of managedFields leads to: a member, or the element of a list with a name. None for any other."""
+    kind, _, name = step.partition(":")
+    if kind == "f" and isinstance(value, Mapping):
+        return value.get(name)
+    if kind != "k" or not isinstance(value, list):
+        return None
+    wanted = json.loads(name)
+    # Others have keys that the API server completes.
+    if wanted.keys() != {"name"}:
+        return None
+    named = (one for one in value if isinstance(one, Mapping))
+    return next((one for one in named if one.get("name") == wanted["name"]), None)
 
 
 def others(live: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,32 @@ def test_a_policy_that_a_deploy_set_is_of_another_build(
     assert others(found) == by_others
 
 
+def test_any_field_that_a_deploy_set_is_of_another_build() -> None:
+    def with_image(image: str | None, *managers: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+        obj = deployment("same", *managers)
+        ports = [{"containerPort": 80, **({"protocol": "TCP"} if managers else {})}]
+        web = {"name": "web", "image": image, "ports": ports}
+        limits = {"limits": {"cpu": "1000m" if managers else "1"}}
+        obj["spec"]["template"]["spec"]["containers"] = [{**web, "resources": limits}]
+        return obj
+
+    fields = {
+        ".": {},
+        "f:name": {},
+        "f:image": {},
+        "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+        "f:resources": {"f:limits": {"f:cpu": {}}},
+    }
+    ours = ("contrast-tasks", {"f:spec": {"f:containers": {'k:{"name":"web"}': fields}}})
+    theirs = ("kubectl-edit", SETS_IMAGE)
+
+    assert is_of_another_build(with_image("new"), with_image("old", ours))
+    assert is_of_another_build(with_image(None), with_image("old", ours))
+    assert not is_of_another_build(with_image("new"), with_image("new", ours))
+    del fields["f:image"]
+    assert not is_of_another_build(with_image("new"), with_image("evil", ours, theirs))
+
+
 def test_a_changed_policy_is_told_by_its_hash() -> None:
     place = f"spec.template.metadata.annotations.{POLICY}"
     ours, other = (hashlib.sha256(each).hexdigest() for each in (b"new", b"old"))

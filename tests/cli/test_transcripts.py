@@ -237,8 +237,8 @@ BAD_INPUT = [
         ["generate"],
         12,
         lines(
-            "deployment: error[G001 no-sources]: found nothing at 'deployment', expected a directory with .yml, .yaml or"
-            " .json files, or such a file",
+            "contrast.toml:2: error[G001 no-sources]: found nothing at 'deployment', expected a directory with .yml, .yaml"
+            " or .json files, or such a file",
             "  hint: name the folder of the deployment in contrast.toml as sources, or on the command line",
             ONE_ERROR,
         ),

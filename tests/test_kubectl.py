@@ -6,6 +6,7 @@ import pytest
 
 from contrast_tasks.errors import ClusterError
 from contrast_tasks.kubectl import KubectlFailed, refused, run_kubectl
+from tests.fakes.commands import stand_in
 
 
 def test_an_absent_kubectl_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,19 +31,13 @@ def test_a_kubectl_that_is_no_program_is_said(
 def test_words_of_kubectl_that_are_not_utf_8_are_quoted_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\nprintf 'pod 1%%\\r2%% \\377'\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    stand_in(monkeypatch, tmp_path, "printf 'pod 1%%\\r2%% \\377'")
 
     assert run_kubectl(["get", "pods"]).text == "pod 1%\r2% \ufffd"
 
 
 def test_a_failing_kubectl_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\necho 'forbidden: not yours' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    stand_in(monkeypatch, tmp_path, "echo 'forbidden: not yours' >&2\nexit 1")
 
     with pytest.raises(ClusterError, match="kubectl get failed: forbidden: not yours"):
         run_kubectl(["get", "pods"])
@@ -77,10 +72,7 @@ def test_what_kubectl_says_is_told_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stderr: str, message: str, hint: str
 ) -> None:
     (tmp_path / "said").write_text(stderr)
-    fake = tmp_path / "kubectl"
-    fake.write_text(f"#!/bin/sh\ncat '{tmp_path}/said' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    stand_in(monkeypatch, tmp_path, f"cat '{tmp_path}/said' >&2\nexit 1")
 
     with pytest.raises(ClusterError) as caught:
         run_kubectl(["apply", "-f", "build"])
@@ -91,11 +83,8 @@ def test_what_kubectl_says_is_told_with_the_way_out(
 def test_each_line_is_told_when_it_is_printed_and_what_is_left_unread_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text('#!/bin/sh\necho one\nread answer < "$2"\necho $answer\n')
-    fake.chmod(0o755)
     (tmp_path / "answer").write_text("none\n")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    stand_in(monkeypatch, tmp_path, 'echo one\nread answer < "$2"\necho $answer')
     told: list[str] = []
 
     said = run_kubectl(["get", str(tmp_path / "answer")], "x" * 1_000_000, told.append)

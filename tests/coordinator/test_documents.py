@@ -11,42 +11,31 @@ import pytest
 from contrast_tasks.api.packs import pack_documents
 from coordinator.documents import read_documents
 from coordinator.history import HistoryCorrupt, sha256
-from coordinator.seedengine import SeedEngine
-from coordinator.state import Guard, Keys, State
+from coordinator.state import Keys, State
 from coordinator.store.memory import MemoryStore
 from tests.fakes.coordinator import (
+    ENGINE,
     OTHER_POLICY,
     OTHER_POLICY_HASH,
     POLICY,
     POLICY_HASH,
     make_guard,
-    parse_tiny,
+    put_tiny,
     tiny_manifest,
 )
 
-ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 OLDEST = tiny_manifest({POLICY_HASH: {"SANs": ["web"]}}, owners=["00" * 32])
 OLDER = tiny_manifest({POLICY_HASH: {"SANs": ["web"]}}, owners=["11" * 32])
 NEWEST = tiny_manifest({OTHER_POLICY_HASH: {"SANs": ["web"]}}, owners=["11" * 32])
-
-
-def put(guard: Guard, old: State | None, content: bytes, policy: bytes) -> State:
-    return guard.update(
-        old,
-        engine=ENGINE,
-        manifest=parse_tiny(content),
-        manifest_bytes=content,
-        policies=[policy],
-    )
 
 
 @pytest.fixture(params=["packs", "policies"])
 def states(request: pytest.FixtureRequest, store: MemoryStore) -> list[State]:
     """Return the states of three manifests."""
     guard = make_guard(store)
-    first = put(guard, None, OLDEST, POLICY)
-    second = put(guard, first, OLDER, POLICY)
-    third = put(guard, second, NEWEST, OTHER_POLICY)
+    first = put_tiny(guard, None, OLDEST, POLICY)
+    second = put_tiny(guard, first, OLDER, POLICY)
+    third = put_tiny(guard, second, NEWEST, OTHER_POLICY)
     if request.param == "policies":
         for name in store.names("packs"):
             remove(store, f"packs/{name}")
@@ -128,7 +117,7 @@ def test_a_policy_that_is_lost_is_named_and_an_update_brings_it_back(
     assert state.documents.contents(state.documents.policy_names) == {
         OTHER_POLICY_HASH: OTHER_POLICY
     }
-    assert put(guard, state, OLDER, POLICY).documents.is_whole
+    assert put_tiny(guard, state, OLDER, POLICY).documents.is_whole
     assert recovered(store).documents.is_whole
 
 
@@ -171,7 +160,7 @@ def test_without_the_newest_transition_nothing_is_served(
 
 def test_a_restart_finds_the_packs_that_the_updates_made(store: MemoryStore) -> None:
     guard = make_guard(store)
-    newest = put(guard, put(guard, None, OLDEST, POLICY), NEWEST, OTHER_POLICY)
+    newest = put_tiny(guard, put_tiny(guard, None, OLDEST, POLICY), NEWEST, OTHER_POLICY)
 
     assert recovered(store).documents == newest.documents
 
@@ -181,7 +170,7 @@ def test_an_update_puts_the_policies_of_an_older_store_into_packs(
 ) -> None:
     guard = make_guard(store)
     state = guard.reset(guard.unrecovered(), lambda _: Keys(ENGINE))
-    put(guard, state, OLDER, POLICY)
+    put_tiny(guard, state, OLDER, POLICY)
     for name in store.names("policies"):
         remove(store, f"policies/{name}")
 
@@ -193,17 +182,17 @@ def test_an_update_puts_the_policies_of_an_older_store_into_packs(
 
 def test_an_update_brings_back_removed_packs_that_its_manifest_needs(store: MemoryStore) -> None:
     guard = make_guard(store)
-    first = put(guard, None, OLDEST, POLICY)
+    first = put_tiny(guard, None, OLDEST, POLICY)
     remove(store, object_with(store, POLICY))
 
-    put(guard, first, OLDER, POLICY)
+    put_tiny(guard, first, OLDER, POLICY)
 
     assert recovered(store).documents.is_whole
 
 
 def test_packs_that_no_manifest_needs_are_not_kept(store: MemoryStore) -> None:
     guard = make_guard(store)
-    put(guard, None, OLDEST, POLICY)
+    put_tiny(guard, None, OLDEST, POLICY)
     guard.history.put_packs(pack_documents([b"of an interrupted set"]))
 
     assert len(recovered(store).documents.packs) == 2
@@ -214,7 +203,7 @@ def test_a_manifest_too_large_for_one_object_is_kept_in_a_pack(store: MemoryStor
     large = tiny_manifest({POLICY_HASH: {"SANs": [f"web-{number}" for number in range(150_000)]}})
     assert len(large) > 1024 * 1024
 
-    put(guard, None, large, POLICY)
+    put_tiny(guard, None, large, POLICY)
 
     state = recovered(store)
     assert state.manifest_bytes == large

@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.seedengine import SeedEngine
 from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreConflict
 from coordinator.store.memory import MemoryStore
 from coordinator.unavailable import InRecovery
-from tests.fakes.coordinator import make_guard, parse_tiny, tiny_manifest
+from tests.fakes.coordinator import ENGINE, make_guard, put_tiny, tiny_manifest
 
 RECORDED = json.loads(
     Path(__file__).with_name("recorded").joinpath("before_packs.json").read_text()
 )
-ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 POLICY = b"package agent_policy # new\n"
 MANIFEST = tiny_manifest({hashlib.sha256(POLICY).hexdigest(): {"SANs": ["web"]}})
 
@@ -36,13 +34,7 @@ def recover(guard: Guard) -> State:
 
 
 def set_manifest(guard: Guard, old: State | None) -> State:
-    return guard.update(
-        old,
-        engine=ENGINE,
-        manifest=parse_tiny(MANIFEST),
-        manifest_bytes=MANIFEST,
-        policies=[POLICY],
-    )
+    return put_tiny(guard, old, MANIFEST, POLICY)
 
 
 def test_its_history_is_whole_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:

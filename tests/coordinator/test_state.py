@@ -24,28 +24,22 @@ from coordinator.unavailable import (
 )
 from coordinator.watch import observe
 from tests.fakes.coordinator import (
+    ENGINE,
     POLICY,
     BreakingStore,
     Clock,
     make_guard,
-    parse_tiny,
+    put_tiny,
     tiny_manifest,
 )
 from tests.manifest import samples
 
-ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 MANIFEST = tiny_manifest(owners=["00" * 32])
 OTHER = tiny_manifest(owners=["11" * 32])
 
 
 def update(guard: Guard, old: State | None, content: bytes = MANIFEST) -> State:
-    return guard.update(
-        old,
-        engine=ENGINE,
-        manifest=parse_tiny(content),
-        manifest_bytes=content,
-        policies=[POLICY],
-    )
+    return put_tiny(guard, old, content)
 
 
 def test_at_first_there_is_no_manifest(guard: Guard) -> None:

@@ -9,21 +9,14 @@ from coordinator.state import Guard, Keys, State
 from coordinator.store.base import StoreError
 from coordinator.store.memory import MemoryStore
 from coordinator.watch import Observation, observe, watch
-from tests.fakes.coordinator import POLICY, make_guard, parse_tiny, tiny_manifest
+from tests.fakes.coordinator import ENGINE, make_guard, put_tiny, tiny_manifest
 
-ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 STRANGER = SeedEngine(bytes(64), bytes(32))
 MANIFEST = tiny_manifest(owners=["00" * 32])
 
 
 def update(guard: Guard, old: State | None) -> State:
-    return guard.update(
-        old,
-        engine=ENGINE,
-        manifest=parse_tiny(MANIFEST),
-        manifest_bytes=MANIFEST,
-        policies=[POLICY],
-    )
+    return put_tiny(guard, old, MANIFEST)
 
 
 @pytest.fixture

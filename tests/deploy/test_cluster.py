@@ -15,6 +15,7 @@ from contrast_tasks.errors import ClusterError, UsageError
 from contrast_tasks.kubectl import KubectlFailed, OnLine, Said, refused
 from contrast_tasks.settings.load import load_settings
 from contrast_tasks.settings.model import Settings
+from tests.fakes.commands import stand_in
 from tests.fakes.deployment import Project
 
 
@@ -298,10 +299,7 @@ def test_what_only_a_cluster_can_do_is_refused_on_this_machine(
 def test_warnings_of_the_api_server_are_told_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fake = tmp_path / "kubectl"
-    fake.write_text("#!/bin/sh\necho 'Warning: unknown field \"spec.x\"' >&2\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    stand_in(monkeypatch, tmp_path, "echo 'Warning: unknown field \"spec.x\"' >&2")
     said: list[str] = []
     cluster = Kubectl(say=said.append)
 

@@ -1,4 +1,4 @@
-"""Runs a command line in this process and gives back what a terminal would have shown."""
+"""Runs a command line in this process and gives back what a terminal would have shown; and stands in for kubectl."""
 
 import os
 from dataclasses import dataclass
@@ -16,6 +16,15 @@ class Shown:
     code: int
     out: str
     err: str
+
+
+def stand_in(patch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """Put a program `kubectl` first on PATH that does what a shell script says."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    patch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from contrast_tasks.errors import EvidenceRejected, UsageError
 from contrast_tasks.manifest.model import Manifest, PolicyEntry
 from contrast_tasks.trusted_guests import ReferenceValues
 from coordinator.history import History
+from coordinator.seedengine import SeedEngine
 from coordinator.seedshares import EncryptedShare
-from coordinator.state import Guard
+from coordinator.state import Guard, State
 from coordinator.store.base import Store, StoreError
 from coordinator.store.memory import MemoryStore
 
+ENGINE = SeedEngine(bytes(range(64)), bytes(range(32)))
 POLICY = b"package agent_policy\n"
 POLICY_HASH = hashlib.sha256(POLICY).hexdigest()
 OTHER_POLICY = b"package agent_policy\n\ndefault AllowRequest := false\n"
@@ -58,6 +60,17 @@ def make_guard(store: Store | None = None, *, force_new: bool = False) -> Guard:
         now=Clock(),
         random_bytes=CountingBytes(),
         force_new=force_new,
+    )
+
+
+def put_tiny(guard: Guard, old: State | None, content: bytes, policy: bytes = POLICY) -> State:
+    """Set a manifest of `tiny_manifest` over the state, by ENGINE, and return its state."""
+    return guard.update(
+        old,
+        engine=ENGINE,
+        manifest=parse_tiny(content),
+        manifest_bytes=content,
+        policies=[policy],
     )
 
 

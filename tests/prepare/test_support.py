@@ -1,6 +1,6 @@
 """What does not work on a platform is refused before anything is deployed, with place, reason and way out.
 
-What works where: docs/internals/releases.md 4, policy.md 4.13 and 5, and the initializer's and the sidecar's own documents.
+What works where: docs/internals/releases.md 4, docs/internals/policy.md 4.13 and 5, and the initializer's and the sidecar's own documents.
 """
 
 from pathlib import Path
@@ -81,7 +81,7 @@ def of_project(
 def test_a_cluster_has_coordinator_initializer_mesh_and_encrypted_volumes(
     platform: str, components: ComponentSettings
 ) -> None:
-    # docs/internals/service-mesh.md 4 to 6, runtime.md 7: the guest's rule is lifted, its volumes are opened.
+    # docs/internals/service-mesh.md 4 to 6, docs/internals/runtime.md 7: the guest's rule is lifted, its volumes are opened.
     settings = project(platform, newest(platform), components)
 
     assert of_project(settings) == []

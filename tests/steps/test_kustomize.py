@@ -10,6 +10,7 @@ from contrast_tasks.settings.model import Settings
 from contrast_tasks.steps.index import Indexed, index_sources
 from contrast_tasks.steps.kustomize import inputs_of, render
 from contrast_tasks.steps.sources import find_sources
+from tests.fakes.commands import stand_in
 
 DEPLOYMENT = """apiVersion: apps/v1
 kind: Deployment
@@ -50,15 +51,6 @@ def index(root: Path, *sources: str, in_place: bool = False) -> Indexed:
         in_place=in_place,
     )
     return index_sources(settings, {}, now_ns=0)
-
-
-def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> Path:
-    """Put a program `kubectl` first on PATH that does what a shell script says."""
-    folder.mkdir(exist_ok=True)
-    (folder / "kubectl").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "kubectl").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
 
 
 def test_the_inputs_are_the_files_that_kustomizations_name(project: Path) -> None:

@@ -220,7 +220,12 @@ def _with_generated_names(
         except KubectlFailed as err:
             say(f"{kind}s with generated names were not looked for in {namespace}: {err}")
             continue
-        found += [id_of(item) for item in items if inventory.marks(item.value)]
+        # Who copies such an object gives it a name, and keeps the label.
+        found += [
+            id_of(item)
+            for item in items
+            if inventory.marks(item.value) and item.value["metadata"].get("generateName")
+        ]
     return found
 
 

@@ -304,7 +304,9 @@ def test_jobs_whose_names_the_server_completes_are_made_each_time(
 
     assert len(names(server, "Job")) == 2
     assert "created Job/nightly-" in said
-    server.cluster.create(kind("Job"), "default", {"metadata": {"name": "mine"}, "spec": JOB_SPEC})
+    label = {"contrast-tasks/inventory": "contrast-tasks"}
+    mine = {"metadata": {"name": "mine", "labels": label}, "spec": JOB_SPEC}
+    server.cluster.create(kind("Job"), "default", mine)
     assert run_stop(settings(project), say=said.append, cluster=cluster)
     assert names(server, "Job") == ["mine"]
 

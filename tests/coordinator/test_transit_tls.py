@@ -294,6 +294,8 @@ def test_no_session_outlives_its_state(
 
     with connect(listener.port, context, session) as link:
         assert link.session_reused == (version < ssl.TLSVersion.TLSv1_3)
+        link.sendall(b"GET /v1/sys/health HTTP/1.1\r\n\r\n")
+        assert link.recv(1)
     put(guard)
     renewed = certify(guard, tmp_path / "renewed")
     context.load_verify_locations(renewed.mesh_ca)

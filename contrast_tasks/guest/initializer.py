@@ -58,6 +58,8 @@ RETRY_S = 5.0
 # A fraction of the pause, added or subtracted, so that pods that start together do not keep asking together.
 JITTER = 0.2
 LOG_EVERY = 12
+# The one above stands for "as it is". Source: POSIX, chown.
+_MAX_ID = 2**32 - 2
 # How long the first attempt waits for the vendor's endorsements; after that they are fetched in the background.
 PREPARE_S = 5.0
 
@@ -105,8 +107,9 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name, "")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
-        raise SettingsError(f"{name} is {text!r}, wanted a number")
+    # Python refuses to read thousands of digits.
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _MAX_ID):
+        raise SettingsError(f"{name} is {text!r}, wanted a number up to {_MAX_ID}")
     return int(text)
 
 

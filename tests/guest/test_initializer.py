@@ -280,7 +280,11 @@ def test_the_coordinators_host_may_carry_a_port(text: str, host: str, port: int)
         ),
         (
             {"COORDINATOR_HOST": "a", "CONTRAST_KEY_GID": "root"},
-            "CONTRAST_KEY_GID is 'root', wanted a number",
+            "CONTRAST_KEY_GID is 'root', wanted a number up to 4294967294",
+        ),
+        (
+            {"COORDINATOR_HOST": "a", "CONTRAST_KEY_UID": "4294967295"},
+            "CONTRAST_KEY_UID is '4294967295', wanted a number up to 4294967294",
         ),
         (
             {"COORDINATOR_HOST": "a", "CONTRAST_RETRY_SECONDS": "0"},
